@@ -1,0 +1,16 @@
+package event
+
+import "bytes"
+
+// AppendRecord appends the event as the spool keeps it: its partition key, a NUL,
+// and the JSON that Kafka carries. No text of an event holds a NUL.
+func (e *Event) AppendRecord(b []byte) []byte {
+	b = append(b, e.Key()...)
+	return e.AppendJSON(append(b, 0))
+}
+
+// SplitRecord takes apart what AppendRecord made. The parts refer to b.
+func SplitRecord(b []byte) (key, value []byte) {
+	key, value, _ = bytes.Cut(b, []byte{0})
+	return key, value
+}

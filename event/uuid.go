@@ -1,0 +1,73 @@
+package event
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// UUID is an event's id. Ours are version 7 (RFC 9562): 48 bits of Unix
+// milliseconds, then 74 random bits, so that ids made one after the other sort
+// one after the other and the database's index grows at one end.
+type UUID [16]byte
+
+// NewUUID returns a version 7 id of time t, which must lie between 1970 and
+// 10889. Safe for concurrent use.
+func NewUUID(t time.Time) UUID {
+	var u UUID
+	rand.Read(u[6:]) // never fails: crypto/rand ends the program instead
+	return u.at(t)
+}
+
+// at returns u with its time replaced and its random bits kept.
+func (u UUID) at(t time.Time) UUID {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(t.UnixMilli()))
+	copy(u[:6], ms[2:])
+	u[6] = u[6]&0x0f | 0x70
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+// IsV7 reports whether u is a version 7 id of the RFC's variant.
+func (u UUID) IsV7() bool { return u[6]>>4 == 7 && u[8]>>6 == 2 }
+
+// Time returns the millisecond inside a version 7 id.
+func (u UUID) Time() time.Time {
+	var ms [8]byte
+	copy(ms[2:], u[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
+}
+
+// IsZero reports whether u is the id of nothing.
+func (u UUID) IsZero() bool { return u == UUID{} }
+
+// String returns the 36-character lower-case form.
+func (u UUID) String() string { return string(u.append(make([]byte, 0, 36))) }
+
+func (u UUID) append(b []byte) []byte {
+	for i, part := range [...][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return b
+}
+
+var errUUID = errors.New("want 36 characters like 0198c0de-0000-7000-8000-000000000000")
+
+// ParseUUID reads the 36-character form, in either case, of any version.
+func ParseUUID(s string) (UUID, error) {
+	var u UUID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return u, errUUID
+	}
+	digits := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	if _, err := hex.Decode(u[:], []byte(digits)); err != nil {
+		return UUID{}, errUUID
+	}
+	return u, nil
+}

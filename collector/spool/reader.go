@@ -1,0 +1,175 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// Reader reads records in order, from a number on, and waits for new ones. It is
+// for one goroutine. Close it.
+type Reader struct {
+	s    *Spool
+	next uint64 // number of the next record wanted
+
+	file  *os.File // of the segment being read; its own handle
+	first uint64   // that segment's first number
+	at    int64
+	buf   []byte // groups read ahead, whole ones only
+	queue []Record
+}
+
+// Reader starts at record number from; numbers that are not there any more are
+// skipped without being counted.
+func (s *Spool) Reader(from uint64) *Reader { return &Reader{s: s, next: max(from, 1)} }
+
+// Next returns the next record, waiting for one to become durable. Its payload is
+// valid until the next call. It returns ctx's error, ErrClosed when the spool was
+// closed, or the disk's.
+func (r *Reader) Next(ctx context.Context) (Record, error) {
+	for {
+		for len(r.queue) > 0 {
+			rec := r.queue[0]
+			r.queue = r.queue[1:]
+			if rec.Seq >= r.next {
+				r.next = rec.Seq + 1
+				return rec, nil
+			}
+		}
+		if err := r.fill(ctx); err != nil {
+			return Record{}, err
+		}
+	}
+}
+
+// Close frees the reader's file.
+func (r *Reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+// fill waits until there is something to read and reads it.
+func (r *Reader) fill(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		r.s.mu.Lock()
+		defer r.s.mu.Unlock()
+		r.s.grown.Broadcast()
+	})
+	defer stop()
+
+	s := r.s
+	s.mu.Lock()
+	for {
+		if err := ctx.Err(); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		if s.stopping {
+			s.mu.Unlock()
+			return ErrClosed
+		}
+		seg, i := r.current()
+		if r.file != nil && r.first == seg.first && r.at < seg.end && seg.last >= r.next {
+			end, last := seg.end, seg.last
+			s.mu.Unlock()
+			return r.read(end, last)
+		}
+		if r.file == nil || r.first != seg.first {
+			path, first := seg.path, seg.first
+			s.mu.Unlock()
+			return r.open(path, first)
+		}
+		if i+1 < len(s.segments) {
+			r.leave(s.segments[i+1].before)
+			next := s.segments[i+1]
+			r.next = max(r.next, next.first)
+			path, first := next.path, next.first
+			s.mu.Unlock()
+			return r.open(path, first)
+		}
+		s.grown.Wait()
+	}
+}
+
+// current returns the segment that holds, or will hold, record r.next.
+func (r *Reader) current() (*segment, int) {
+	segments := r.s.segments
+	i := len(segments) - 1
+	for i > 0 && segments[i].first > r.next {
+		i--
+	}
+	return segments[i], i
+}
+
+func (r *Reader) open(path string, first uint64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open spool segment: %w", err)
+	}
+	r.Close()
+	r.file, r.first, r.at, r.next = f, first, headerSize, max(r.next, first)
+	return nil
+}
+
+// read takes the next groups of the segment, whose committed bytes end at end.
+func (r *Reader) read(end int64, last uint64) error {
+	size := min(end-r.at, 2*groupMax)
+	for {
+		if int64(cap(r.buf)) < size {
+			r.buf = make([]byte, size)
+		}
+		b := r.buf[:size]
+		if _, err := r.file.ReadAt(b, r.at); err != nil {
+			return fmt.Errorf("read spool segment: %w", err)
+		}
+		if n := r.take(b); n > 0 {
+			r.at += int64(n)
+			return nil
+		}
+		if r.at+size == end { // damaged up to the segment's end
+			if after, seq := resync(b); after > 0 {
+				r.damaged(seq, after)
+				return nil
+			}
+			r.damaged(last, int(size))
+			return nil
+		}
+		size = min(end-r.at, size*2) // one append can be larger than groupMax
+	}
+}
+
+// take queues the whole groups in b and returns their length.
+func (r *Reader) take(b []byte) int {
+	r.queue = r.queue[:0]
+	n := 0
+	for {
+		records, _, size := group(b[n:])
+		if size == 0 {
+			return n
+		}
+		if n == 0 {
+			r.leave(records[0].Seq - 1)
+		}
+		r.queue = append(r.queue, records...)
+		n += size
+	}
+}
+
+// damaged steps over bytes that hold no intact group.
+func (r *Reader) damaged(last uint64, bytes int) {
+	r.s.o.Logger.Error("stepped over damaged spool bytes",
+		"segment", r.first, "offset", r.at, "bytes", bytes, "from_seq", r.next, "to_seq", last)
+	r.at += int64(bytes)
+	r.leave(last)
+}
+
+// leave counts the records between the one wanted and number last, which ought to
+// have been there.
+func (r *Reader) leave(last uint64) {
+	if last >= r.next && r.at > headerSize {
+		r.s.stats.missing.Add(int(last - r.next + 1))
+		r.next = last + 1
+	}
+}

@@ -1,0 +1,98 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"footfall/event"
+)
+
+// recover finds the segments and makes the last one ready to be written on.
+func (s *Spool) recover() error {
+	paths, err := filepath.Glob(filepath.Join(s.o.Dir, "*.seg"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		if err := s.adopt(path); err != nil {
+			return err
+		}
+	}
+	if len(s.segments) == 0 {
+		s.id = event.NewUUID(time.Now())
+		g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, 1, 0)
+		if err != nil {
+			return fmt.Errorf("make first segment: %w", err)
+		}
+		s.segments = append(s.segments, g)
+		return nil
+	}
+	// Only the last segment can have an unfinished end; the others were left at a
+	// commit frame, and the next one's header says which.
+	for i, g := range s.segments[:len(s.segments)-1] {
+		info, err := g.file.Stat()
+		if err != nil {
+			return err
+		}
+		g.last, g.end = s.segments[i+1].before, info.Size()
+	}
+	active := s.segments[len(s.segments)-1]
+	if err := active.cutTail(s.o.SegmentBytes); err != nil {
+		return fmt.Errorf("cut unfinished end of %s: %w", active.path, err)
+	}
+	s.durable = active.last
+	return nil
+}
+
+// adopt opens one segment file. One without an intact header is set aside, never
+// deleted: its records may have been acknowledged, and a person can still look.
+func (s *Spool) adopt(path string) error {
+	g, id, err := openSegment(path)
+	if errors.Is(err, errHeader) {
+		aside := path + ".corrupt"
+		s.o.Logger.Error("set aside spool segment with a damaged header", "path", aside)
+		return os.Rename(path, aside)
+	}
+	if err != nil {
+		return err
+	}
+	if len(s.segments) > 0 && id != s.id {
+		return errors.Join(fmt.Errorf("%s belongs to spool %s, the segments before it to %s: "+
+			"move it to a directory of its own", path, id, s.id), g.close())
+	}
+	s.id = id
+	s.segments = append(s.segments, g)
+	return nil
+}
+
+// cutTail finds the last commit frame and clears what follows it.
+func (g *segment) cutTail(size int64) error {
+	b, err := os.ReadFile(g.path)
+	if err != nil {
+		return err
+	}
+	at := headerSize
+	for {
+		_, last, n := group(b[at:])
+		if n == 0 {
+			// Damage before a later intact commit is the reader's to count; an
+			// unfinished group at the end has no commit behind it.
+			n, last = resync(b[at:])
+		}
+		if n == 0 {
+			break
+		}
+		at += n
+		g.last = last
+	}
+	g.end = int64(at)
+	if err := g.file.Truncate(g.end); err != nil {
+		return err
+	}
+	return errors.Join(preallocate(g.file, size), g.file.Sync())
+}

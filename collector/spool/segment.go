@@ -1,0 +1,211 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+
+	"footfall/event"
+)
+
+// A segment on disk, version 1. All integers are little endian, all checksums
+// CRC-32C (Castagnoli).
+//
+//	header  magic "FFSPOOL\n" · version u32 · zero u32 · spool id 16 B ·
+//	        first seq u64 · last seq of the segment before u64 · zeros · crc u32
+//	record  length u32 · crc u32 of what follows · seq u64 · payload
+//	commit  0xFFFFFFFF u32 · crc u32 of what follows · last seq u64 ·
+//	        group length u32 · group crc u32
+//
+// A group is the records written between two fsyncs and the commit frame behind
+// them; group length and crc are those of all its record frames. The rest of the
+// file, which is preallocated, is zeros: length 0 is no record.
+const (
+	magic      = "FFSPOOL\n"
+	version    = 1
+	headerSize = 64
+	recordHead = 16
+	commitSize = 24
+	commitMark = 0xFFFFFFFF
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// segment is one file. first and before never change; end and last grow with each
+// commit under the spool's mutex.
+type segment struct {
+	path   string
+	file   *os.File
+	first  uint64 // number of its first record
+	before uint64 // number of the last committed record of the segment before it
+	end    int64  // bytes up to and with the last commit frame
+	last   uint64 // number of the last committed record; before when it has none
+}
+
+func segmentPath(dir string, first uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d.seg", first))
+}
+
+// newSegment makes and preallocates a segment file that survives power loss from
+// its first commit on.
+func newSegment(dir string, size int64, id event.UUID, first, before uint64) (*segment, error) {
+	path := segmentPath(dir, first)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	g := &segment{path: path, file: f, first: first, before: before, end: headerSize, last: before}
+	err = errors.Join(preallocate(f, size), g.writeHeader(id), f.Sync())
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	}
+	return g, nil
+}
+
+func (g *segment) writeHeader(id event.UUID) error {
+	b := make([]byte, headerSize)
+	copy(b, magic)
+	binary.LittleEndian.PutUint32(b[8:], version)
+	copy(b[16:], id[:])
+	binary.LittleEndian.PutUint64(b[32:], g.first)
+	binary.LittleEndian.PutUint64(b[40:], g.before)
+	binary.LittleEndian.PutUint32(b[headerSize-4:], crc32.Checksum(b[:headerSize-4], castagnoli))
+	_, err := g.file.WriteAt(b, 0)
+	return err
+}
+
+// openSegment reads a segment's header. It does not look at the records.
+func openSegment(path string) (*segment, event.UUID, error) {
+	var id event.UUID
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, id, err
+	}
+	b := make([]byte, headerSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, id, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
+	}
+	crc := binary.LittleEndian.Uint32(b[headerSize-4:])
+	switch {
+	case !bytes.HasPrefix(b, []byte(magic)), crc32.Checksum(b[:headerSize-4], castagnoli) != crc:
+		return nil, id, errors.Join(errHeader, f.Close())
+	case binary.LittleEndian.Uint32(b[8:]) != version:
+		return nil, id, errors.Join(fmt.Errorf("%s is of version %d, this program reads %d: "+
+			"use the newer program", path, binary.LittleEndian.Uint32(b[8:]), version), f.Close())
+	}
+	copy(id[:], b[16:])
+	g := &segment{path: path, file: f,
+		first:  binary.LittleEndian.Uint64(b[32:]),
+		before: binary.LittleEndian.Uint64(b[40:])}
+	g.last = g.before
+	return g, id, nil
+}
+
+var errHeader = errors.New("header is damaged")
+
+func (g *segment) close() error { return g.file.Close() }
+
+// remove deletes the file. A reader that still holds it reads on: it has its own
+// handle.
+func (g *segment) remove() error {
+	return errors.Join(g.file.Close(), os.Remove(g.path))
+}
+
+// appendRecord appends one record frame to a group.
+func appendRecord(b []byte, seq uint64, payload []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	at := len(b)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint64(b, seq)
+	b = append(b, payload...)
+	binary.LittleEndian.PutUint32(b[at:], crc32.Checksum(b[at+4:], castagnoli))
+	return b
+}
+
+// appendCommit ends a group that consists of the record frames in b.
+func appendCommit(b []byte, last uint64) []byte {
+	group := crc32.Checksum(b, castagnoli)
+	size := uint32(len(b))
+	b = binary.LittleEndian.AppendUint32(b, commitMark)
+	at := len(b)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint64(b, last)
+	b = binary.LittleEndian.AppendUint32(b, size)
+	b = binary.LittleEndian.AppendUint32(b, group)
+	binary.LittleEndian.PutUint32(b[at:], crc32.Checksum(b[at+4:], castagnoli))
+	return b
+}
+
+// Record is one record as it was appended, with its number. Numbers rise by one
+// from 1, except where appends failed.
+type Record struct {
+	Seq     uint64
+	Payload []byte
+}
+
+// group decodes the intact group at the start of b. size 0 means there is none: b
+// ends, is zeros, or is damaged there. The records refer to b.
+func group(b []byte) (records []Record, last uint64, size int) {
+	at := 0
+	for {
+		if commit, seq, n, crc := readCommit(b[at:]); commit {
+			if int(n) != at || crc32.Checksum(b[:at], castagnoli) != crc {
+				return nil, 0, 0
+			}
+			return records, seq, at + commitSize
+		}
+		r, n := readRecord(b[at:])
+		if n == 0 {
+			return nil, 0, 0
+		}
+		records = append(records, r)
+		at += n
+	}
+}
+
+func readCommit(b []byte) (ok bool, last uint64, size, crc uint32) {
+	if len(b) < commitSize || binary.LittleEndian.Uint32(b) != commitMark ||
+		crc32.Checksum(b[8:commitSize], castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return false, 0, 0, 0
+	}
+	return true, binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint32(b[16:]),
+		binary.LittleEndian.Uint32(b[20:])
+}
+
+func readRecord(b []byte) (Record, int) {
+	if len(b) < recordHead {
+		return Record{}, 0
+	}
+	n := int64(binary.LittleEndian.Uint32(b))
+	if n == 0 || n == commitMark || int64(len(b)) < recordHead+n {
+		return Record{}, 0
+	}
+	end := recordHead + n
+	if crc32.Checksum(b[8:end], castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return Record{}, 0
+	}
+	return Record{Seq: binary.LittleEndian.Uint64(b[8:]), Payload: b[recordHead:end]}, int(end)
+}
+
+// resync finds the first intact commit frame in b and returns the offset behind it,
+// or 0. What stands before it is damaged, what follows is a group again.
+func resync(b []byte) (after int, last uint64) {
+	mark := []byte{0xff, 0xff, 0xff, 0xff}
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], mark)
+		if i < 0 {
+			return 0, 0
+		}
+		at += i
+		if ok, seq, _, _ := readCommit(b[at:]); ok {
+			return at + commitSize, seq
+		}
+	}
+}

@@ -1,0 +1,298 @@
+// Package spool is the log on disk that makes a 2xx true: Append returns only when
+// its records are fsynced, and every record comes out of a Reader, in order, until
+// Release lets it go.
+//
+// A spool is a directory of segment files, each a header and groups: the records of
+// one group commit followed by a commit frame with their checksum (segment.go has
+// the bytes). One goroutine writes; while one fsync runs the next group gathers, so
+// a thousand clients share a handful of fsyncs.
+//
+// When things go wrong:
+//   - kill -9, power loss: what stands after the last commit frame was never
+//     acknowledged and is cut at Open.
+//   - a failed write or fsync: the waiting appends get the error, the file is not
+//     written to again (after a failed fsync the kernel may have dropped the
+//     pages), and a new segment is begun. When that fails too the spool stays
+//     closed for writing and every append says why.
+//   - damaged bytes in the middle: the reader steps over them to the next intact
+//     group and counts exactly which sequence numbers are missing. Nothing is wiped.
+//   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
+//     ErrFull before anything is written.
+//   - a second process on the directory: Open returns a LockedError with its pid.
+//
+// What a spool does not do: it does not know what its records mean, and it keeps no
+// position for anybody but in the file that Watermark returns.
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"footfall/event"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Errors of Append. All mean that nothing was acknowledged.
+var (
+	ErrFull   = errors.New("spool is full")
+	ErrBusy   = errors.New("too many appends are waiting for the disk")
+	ErrClosed = errors.New("spool is closed")
+	ErrTooBig = errors.New("append is larger than a segment")
+)
+
+// Options of a spool. Zero values mean the defaults named.
+type Options struct {
+	Dir          string        // made when missing, mode 0700
+	SegmentBytes int64         // 16 MiB; size of one preallocated file
+	MaxBytes     int64         // 1 GiB; of all segments together
+	MinFree      int64         // 512 MiB; bytes the disk has to keep free, less than 0 for none
+	Waiting      int           // 8192; appends that may wait for the disk at once
+	Logger       *slog.Logger  // required
+	Metrics      *metrics.Set  // required
+	DiskCheck    time.Duration // 1 s; how old the disk's free space may be
+}
+
+func (o *Options) defaults() {
+	set := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	set(&o.SegmentBytes, 16<<20)
+	set(&o.MaxBytes, 1<<30)
+	set(&o.MinFree, 512<<20)
+	if o.Waiting == 0 {
+		o.Waiting = 8192
+	}
+	if o.DiskCheck == 0 {
+		o.DiskCheck = time.Second
+	}
+}
+
+// Spool is an open spool. Its methods are safe for concurrent use.
+type Spool struct {
+	o      Options
+	id     event.UUID
+	unlock func() error
+	stats  stats
+
+	queue  chan *pending
+	closed chan struct{} // closed first: no append enters the queue any more
+	done   chan struct{} // closed when the writer has ended
+	enter  sync.RWMutex  // held for reading while entering the queue
+
+	mu       sync.Mutex
+	grown    *sync.Cond // durable or the set of segments changed
+	segments []*segment // oldest first; the last one is being written
+	durable  uint64     // every record up to this number is on disk
+	failed   error      // why nothing can be written any more
+	stopping bool
+
+	free     int64 // bytes the disk had free at freeAsOf
+	freeAsOf time.Time
+}
+
+type stats struct {
+	appended, groups, syncFailed, missing *metrics.Counter
+	syncSeconds                           *metrics.Histogram
+}
+
+// pending is one Append on its way to the disk.
+type pending struct {
+	records [][]byte
+	bytes   int64 // framed
+	err     error
+	done    chan struct{}
+}
+
+// Open opens or makes the spool in a directory, locks it, and cuts what was never
+// acknowledged from its end. Close it.
+func Open(o Options) (*Spool, error) {
+	o.defaults()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make spool directory: %w", err)
+	}
+	unlock, err := Lock(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Spool{
+		o: o, unlock: unlock,
+		queue:  make(chan *pending, o.Waiting),
+		closed: make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	s.grown = sync.NewCond(&s.mu)
+	if err := s.recover(); err != nil {
+		unlock()
+		return nil, fmt.Errorf("open spool %s: %w", o.Dir, err)
+	}
+	s.register()
+	go s.write()
+	return s, nil
+}
+
+func (s *Spool) register() {
+	m := s.o.Metrics
+	s.stats = stats{
+		appended:    m.NewCounter("footfall_spool_records_total"),
+		groups:      m.NewCounter("footfall_spool_commits_total"),
+		syncFailed:  m.NewCounter("footfall_spool_sync_failed_total"),
+		missing:     m.NewCounter("footfall_spool_missing_records_total"),
+		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
+	}
+	m.NewGauge("footfall_spool_bytes", func() float64 { return float64(s.Bytes()) })
+}
+
+// ID names this spool for as long as its directory lives.
+func (s *Spool) ID() event.UUID { return s.id }
+
+// Append puts records on disk, all or none, and returns when they are fsynced. It
+// keeps nothing of them. The errors are those above, or the disk's own.
+func (s *Spool) Append(records [][]byte) error {
+	p := &pending{records: records, done: make(chan struct{})}
+	for _, r := range records {
+		p.bytes += recordHead + int64(len(r))
+	}
+	if headerSize+p.bytes+commitSize > s.o.SegmentBytes {
+		return ErrTooBig
+	}
+	if err := s.room(p.bytes); err != nil {
+		return err
+	}
+	if err := s.submit(p); err != nil {
+		return err
+	}
+	<-p.done
+	return p.err
+}
+
+func (s *Spool) submit(p *pending) error {
+	s.enter.RLock()
+	defer s.enter.RUnlock()
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	default:
+		return ErrBusy
+	}
+}
+
+// room refuses early what would not fit.
+func (s *Spool) room(bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	active := s.segments[len(s.segments)-1]
+	if active.end+bytes+commitSize <= s.o.SegmentBytes {
+		return s.diskRoom()
+	}
+	if int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes {
+		return ErrFull
+	}
+	return s.diskRoom()
+}
+
+func (s *Spool) diskRoom() error {
+	if s.o.MinFree < 0 {
+		return nil
+	}
+	if now := time.Now(); now.Sub(s.freeAsOf) >= s.o.DiskCheck {
+		free, err := diskFree(s.o.Dir)
+		if err != nil {
+			return fmt.Errorf("read free disk space: %w", err)
+		}
+		s.free, s.freeAsOf = free, now
+	}
+	if s.free < s.o.MinFree {
+		return ErrFull
+	}
+	return nil
+}
+
+// Bytes returns what the segments take on disk.
+func (s *Spool) Bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(len(s.segments)) * s.o.SegmentBytes
+}
+
+// Durable returns the number of the newest record on disk; 0 for none.
+func (s *Spool) Durable() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durable
+}
+
+// Err says why the spool takes no more records, or nil.
+func (s *Spool) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	if int64(len(s.segments))*s.o.SegmentBytes >= s.o.MaxBytes {
+		return ErrFull
+	}
+	return s.diskRoom()
+}
+
+// Release lets go of every record before seq. Files are deleted whole, so some of
+// those records may still be there at the next Open.
+func (s *Spool) Release(seq uint64) error {
+	s.mu.Lock()
+	var gone []*segment
+	for len(s.segments) > 1 && s.segments[1].first <= seq {
+		gone = append(gone, s.segments[0])
+		s.segments = s.segments[1:]
+	}
+	s.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	for _, g := range gone {
+		if err := g.remove(); err != nil {
+			return fmt.Errorf("delete spool segment: %w", err)
+		}
+	}
+	return syncDir(s.o.Dir)
+}
+
+// Close writes what is queued, ends the readers with ErrClosed and unlocks the
+// directory. Appends that come later get ErrClosed. Calling it again is harmless.
+func (s *Spool) Close() error {
+	s.enter.Lock()
+	select {
+	case <-s.closed:
+		s.enter.Unlock()
+		<-s.done
+		return nil
+	default:
+	}
+	close(s.closed)
+	close(s.queue)
+	s.enter.Unlock()
+	<-s.done
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	s.grown.Broadcast()
+	var errs []error
+	for _, g := range s.segments {
+		errs = append(errs, g.close())
+	}
+	return errors.Join(append(errs, s.unlock())...)
+}

@@ -1,0 +1,150 @@
+package spool
+
+import (
+	"fmt"
+	"time"
+)
+
+// groupMax bounds the bytes of one group commit, so that a flood cannot make one
+// append wait for the writing of all others.
+const groupMax = 1 << 20
+
+// write is the only writer. Each turn it takes what is waiting, writes it as one
+// group with one fsync, and wakes those who wait.
+func (s *Spool) write() {
+	defer close(s.done)
+	var carry *pending // did not fit the last group
+	buf := make([]byte, 0, groupMax+commitSize)
+	for {
+		first := carry
+		carry = nil
+		if first == nil {
+			var ok bool
+			if first, ok = <-s.queue; !ok {
+				return
+			}
+		}
+		var batch []*pending
+		batch, carry = s.gather(first)
+		err := s.commit(batch, buf)
+		for _, p := range batch {
+			p.err = err
+			close(p.done)
+		}
+	}
+}
+
+// gather takes further appends without waiting, as long as the group stays within
+// groupMax.
+func (s *Spool) gather(first *pending) (batch []*pending, carry *pending) {
+	limit := min(groupMax, s.o.SegmentBytes-headerSize-commitSize)
+	batch = []*pending{first}
+	total := first.bytes
+	for total < limit {
+		select {
+		case p, ok := <-s.queue:
+			if !ok {
+				return batch, nil
+			}
+			if total+p.bytes > limit {
+				return batch, p
+			}
+			batch = append(batch, p)
+			total += p.bytes
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
+}
+
+func (s *Spool) commit(batch []*pending, buf []byte) error {
+	s.mu.Lock()
+	failed, active, seq := s.failed, s.segments[len(s.segments)-1], s.nextSeq()
+	s.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	b := buf[:0]
+	first, records := seq, 0
+	for _, p := range batch {
+		for _, r := range p.records {
+			b = appendRecord(b, seq, r)
+			seq++
+		}
+		records += len(p.records)
+	}
+	b = appendCommit(b, seq-1)
+	if active.end+int64(len(b)) > s.o.SegmentBytes {
+		next, err := s.roll(first)
+		if err != nil {
+			return err
+		}
+		active = next
+	}
+	started := time.Now()
+	if err := writeAndSync(active, b); err != nil {
+		return s.abandon(err, seq)
+	}
+	s.stats.syncSeconds.UpdateDuration(started)
+	s.stats.groups.Inc()
+	s.stats.appended.Add(records)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	active.end += int64(len(b))
+	active.last, s.durable = seq-1, seq-1
+	s.grown.Broadcast()
+	return nil
+}
+
+// nextSeq is the number of the next record: behind the last durable one, or where
+// a segment begun after a failure says.
+func (s *Spool) nextSeq() uint64 {
+	return max(s.durable+1, s.segments[len(s.segments)-1].first)
+}
+
+func writeAndSync(g *segment, b []byte) error {
+	if _, err := g.file.WriteAt(b, g.end); err != nil {
+		return fmt.Errorf("write spool segment: %w", err)
+	}
+	if err := dataSync(g.file); err != nil {
+		return fmt.Errorf("fsync spool segment: %w", err)
+	}
+	return nil
+}
+
+// roll begins a new segment whose first record has number first.
+func (s *Spool) roll(first uint64) (*segment, error) {
+	s.mu.Lock()
+	full := int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes
+	before := s.durable
+	s.mu.Unlock()
+	if full {
+		return nil, ErrFull
+	}
+	g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, first, before)
+	if err != nil {
+		return nil, fmt.Errorf("begin spool segment: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments = append(s.segments, g)
+	s.grown.Broadcast()
+	return g, nil
+}
+
+// abandon leaves a file that could not be written or fsynced and begins another.
+// The numbers of the failed group are not used again: some of its bytes may be on
+// disk.
+func (s *Spool) abandon(cause error, next uint64) error {
+	s.stats.syncFailed.Inc()
+	s.o.Logger.Error("abandoned spool segment", "err", cause)
+	if _, err := s.roll(next); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed = fmt.Errorf("%w; then %w: restart once the disk is well again", cause, err)
+		s.o.Logger.Error("spool takes no more records", "err", s.failed)
+	}
+	return cause
+}

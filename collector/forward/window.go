@@ -1,0 +1,86 @@
+package forward
+
+import (
+	"context"
+	"time"
+)
+
+// entry is one record that was sent and is not done.
+type entry struct {
+	seq       uint64
+	size      int64
+	sent      time.Time
+	acked     bool
+	done      bool // acked and, where asked for, confirmed
+	partition int32
+	offset    int64
+}
+
+// admit waits until the window has room.
+func (f *Forwarder) admit(ctx context.Context, size int64) error {
+	for {
+		f.mu.Lock()
+		broken, changed := f.broken, f.changed
+		room := f.bytes == 0 || f.bytes+size <= f.o.Window
+		f.mu.Unlock()
+		if broken != nil {
+			return broken
+		}
+		if room {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// entry finds a record of the window: numbers rise, with rare gaps.
+func (f *Forwarder) entry(seq uint64) *entry {
+	lo, hi := 0, len(f.window)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if f.window[mid].seq < seq {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return &f.window[lo]
+}
+
+// advance moves the watermark over the done records at the front.
+func (f *Forwarder) advance() {
+	n := 0
+	for n < len(f.window) && f.window[n].done {
+		f.bytes -= f.window[n].size
+		f.next = f.window[n].seq + 1
+		n++
+	}
+	if n > 0 {
+		f.window = f.window[n:]
+		f.wake()
+	}
+}
+
+func (f *Forwarder) wake() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// Confirm tells that the sink has committed all records below these offsets, by
+// partition.
+func (f *Forwarder) Confirm(next map[int32]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, offset := range next {
+		f.confirmed[p] = max(f.confirmed[p], offset)
+	}
+	for i := range f.window {
+		e := &f.window[i]
+		e.done = e.done || e.acked && f.confirmed[e.partition] > e.offset
+	}
+	f.advance()
+}

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createSender } from "../src/sender.js";
+import { browser } from "./browser.mjs";
+
+const endpoint = "https://collector.example/in/e";
+const event = (id, more) => ({ event_id: id, type: "custom", ...more });
+
+function sender(t, answer, more) {
+  const seen = browser(t, { answer, ...more });
+  const envelope = (transport) => ({ site: "shop", transport, none: undefined });
+  seen.sender = createSender(endpoint, envelope);
+  return seen;
+}
+
+const reject = () => Promise.reject(new TypeError("blocked"));
+const ids = (request) => request.events.map((e) => e.event_id);
+
+test("the events of one task are one request without a preflight", async (t) => {
+  const seen = sender(t);
+  seen.sender.add(event("1"));
+  seen.sender.add(event("2"));
+  await seen.tick();
+  assert.equal(seen.fetches.length, 1);
+  const [{ url, options, transport }] = seen.fetches;
+  assert.equal(url, endpoint);
+  assert.equal(transport, "fetch");
+  assert.equal(options.method, "POST");
+  assert.equal(options.credentials, "omit");
+  assert.equal(options.keepalive, true);
+  assert.equal(typeof options.body, "string");
+  assert.equal(options.headers, undefined);
+});
+
+test("a pageview takes the title that stands when it is sent", async (t) => {
+  const seen = sender(t);
+  seen.sender.add({ event_id: "1", type: "pageview" });
+  document.title = "After the router";
+  await seen.tick();
+  assert.equal(seen.events()[0].title, "After the router");
+});
+
+test("a rejected fetch becomes one pixel per event, with the same ids", async (t) => {
+  const seen = sender(t, reject);
+  seen.sender.add(event("1", { props: { plan: "pro" } }));
+  seen.sender.add(event("2"));
+  await seen.tick();
+  assert.equal(seen.pixels.length, 1, "the second waits for the first");
+  seen.pixels[0].image.onload();
+  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1", "2"]);
+  const { src, transport, props, none } = seen.pixels[0];
+  assert.ok(src.startsWith("https://collector.example/in/p.gif?site=shop"));
+  assert.equal(transport, "pixel");
+  assert.deepEqual(JSON.parse(props), { plan: "pro" });
+  assert.equal(none, undefined);
+});
+
+test("what no way brings is tried again later, with the same ids", async (t) => {
+  const seen = sender(t, (n) => (n === 1 ? reject() : { status: 204 }));
+  seen.sender.add(event("1"));
+  seen.sender.add(event("2"));
+  await seen.tick();
+  seen.pixels[0].image.onerror();
+  await seen.tick(999);
+  assert.equal(seen.fetches.length, 1, "not before the back-off");
+  await seen.tick(600);
+  assert.deepEqual(ids(seen.fetches[1]), ["1", "2"]);
+});
+
+for (const status of [429, 503]) {
+  test(`${status} waits for Retry-After, and new events wait too`, async (t) => {
+    const busy = { status, headers: { "Retry-After": "30" } };
+    const seen = sender(t, (n) => (n === 1 ? busy : { status: 204 }));
+    seen.sender.add(event("1"));
+    await seen.tick();
+    seen.sender.add(event("2"));
+    await seen.tick(29999);
+    assert.equal(seen.fetches.length, 1);
+    await seen.tick(15001);
+    assert.deepEqual(ids(seen.fetches[1]), ["1", "2"]);
+    assert.equal(seen.warnings.length, 0);
+  });
+}
+
+test("a collector out of reach is asked a bounded number of times", async (t) => {
+  const seen = sender(t, () => ({ status: 503 }));
+  seen.sender.add(event("1"));
+  await seen.tick();
+  for (let i = 0; i < 30; i++) await seen.tick(36e5);
+  assert.equal(seen.fetches.length, 11);
+});
+
+test("at most 200 events are held, the newest", async (t) => {
+  const seen = sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
+  for (let i = 0; i < 250; i++) seen.sender.add(event(String(i)));
+  await seen.tick();
+  await seen.tick(5000);
+  assert.equal(ids(seen.fetches[1]).length, 200);
+  assert.equal(ids(seen.fetches[1])[199], "249");
+});
+
+test("at exit the beacon takes the batch at once", (t) => {
+  const seen = sender(t);
+  seen.sender.add(event("1"));
+  seen.sender.flush(1);
+  assert.equal(seen.fetches.length, 0);
+  assert.equal(seen.beacons[0].transport, "beacon");
+  assert.deepEqual(ids(seen.beacons[0]), ["1"]);
+});
+
+test("a refused beacon becomes a fetch in the same turn", (t) => {
+  const seen = sender(t, undefined, { navigator: { sendBeacon: () => false } });
+  seen.sender.add(event("1"));
+  seen.sender.flush(1);
+  assert.deepEqual(ids(seen.fetches[0]), ["1"]);
+});
+
+test("a browser without beacons sends a pixel at exit", async (t) => {
+  const seen = sender(t, undefined, { navigator: { sendBeacon: undefined } });
+  seen.sender.add(event("1"));
+  seen.sender.flush(1);
+  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1"]);
+});
+
+test("where fetch was rejected, exit goes by pixel: the beacon would lie", async (t) => {
+  const seen = sender(t, reject);
+  seen.sender.add(event("1"));
+  await seen.tick();
+  seen.pixels[0].image.onload();
+  seen.sender.add(event("2"));
+  seen.sender.add(event("3"));
+  seen.sender.flush(1);
+  assert.equal(seen.beacons.length, 0);
+  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1", "2", "3"]);
+});
+
+test("an exit while the collector is busy sends and keeps the events", async (t) => {
+  const seen = sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
+  seen.sender.add(event("1"));
+  await seen.tick();
+  seen.sender.flush(1);
+  assert.deepEqual(ids(seen.beacons[0]), ["1"]);
+  await seen.tick(5000);
+  assert.deepEqual(ids(seen.fetches[1]), ["1"]);
+});
+
+test("beyond 60,000 bytes in flight a request is not keepalive", async (t) => {
+  const seen = sender(t, () => new Promise(() => {}));
+  for (let i = 0; i < 3; i++) seen.sender.add(event(String(i), { name: "x".repeat(30000) }));
+  await seen.tick();
+  assert.deepEqual(seen.fetches.map((f) => f.options.keepalive), [true, false, false]);
+});

@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Field is one column of an event. Exactly one list of them exists: Fields.
 type Field struct {
@@ -8,6 +11,9 @@ type Field struct {
 	Name string
 	// Max is the limit: bytes of a text, largest value of an integer.
 	Max int
+	// Whole says that a longer text is refused, not cut: its beginning would mean
+	// something else, as USD is not USDT.
+	Whole bool
 	// Client says that the sender of a beacon or a pixel may set it.
 	Client bool
 	// Required says that every record has it and that the column is NOT NULL.
@@ -81,7 +87,8 @@ var Fields = []Field{
 	{Name: "scroll_pct", Max: 100, Client: true, at: func(e *Event) any { return &e.ScrollPct }},
 
 	{Name: "revenue", Client: true, at: func(e *Event) any { return &e.Revenue }},
-	{Name: "currency", Max: 3, Client: true, at: func(e *Event) any { return &e.Currency }},
+	{Name: "currency", Max: 3, Whole: true, Client: true,
+		at: func(e *Event) any { return &e.Currency }},
 
 	{Name: "transport", Max: 8, Client: true, Required: true, at: func(e *Event) any { return &e.Transport }},
 	{Name: "snippet_version", Max: 32, Client: true, at: func(e *Event) any { return &e.SnippetVersion }},
@@ -104,6 +111,9 @@ var fieldByName = func() map[string]*Field {
 func (f *Field) set(e *Event, s string) (expected string) {
 	switch p := f.at(e).(type) {
 	case *string:
+		if f.Whole && len(s) > f.Max {
+			return fmt.Sprintf("at most %d bytes long", f.Max)
+		}
 		*p = e.clean(s, f.Max)
 	case *Type:
 		*p = Type(e.clean(s, f.Max))

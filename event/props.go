@@ -11,7 +11,7 @@ import (
 // digits of it, and gives up on deep nesting: both end here.
 const (
 	PropsBytesMax   = 16 << 10
-	PropsDepthMax   = 8
+	PropsDepthMax   = 8  // objects and arrays inside each other, the outermost counts
 	PropsKeysMax    = 64 // of one object
 	PropKeyBytesMax = 64
 	propNumberMax   = 64  // bytes of a number's text
@@ -41,7 +41,8 @@ func setProps(p *JSON, v *fastjson.Value) *Refusal {
 }
 
 func appendValue(b []byte, v *fastjson.Value, depth int) ([]byte, *Refusal) {
-	if depth > PropsDepthMax {
+	container := v.Type() == fastjson.TypeObject || v.Type() == fastjson.TypeArray
+	if container && depth > PropsDepthMax {
 		return b, refuse(PropsTooLarge, fmt.Sprintf("props nest deeper than %d", PropsDepthMax))
 	}
 	switch v.Type() {

@@ -44,7 +44,7 @@ func (n *Int) set(s string, max int) (expected string) {
 	if err != nil {
 		// Browsers report fractions for zoomed pages: 1536.5 pixels.
 		f, ferr := strconv.ParseFloat(s, 64)
-		if ferr != nil || f != f || f > 1<<53 || f < -1 {
+		if ferr != nil || !jsonNumber(s) || f > 1<<53 || f < -1 {
 			return fmt.Sprintf("an integer from 0 to %d", max)
 		}
 		v = int64(f)

@@ -1,0 +1,180 @@
+package intake
+
+import (
+	"bytes"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"footfall/event"
+)
+
+// The paths, matched byte by byte: nothing is decoded or normalised first, so
+// that a proxy's rules and ours cannot mean different things.
+const (
+	beaconPath = "/e"
+	pixelPath  = "/p.gif"
+	scriptPath = "/f.js"
+)
+
+// route is one path: what it takes and who answers.
+type route struct {
+	allow  string // the header's value
+	answer func(*Server, *fasthttp.RequestCtx)
+}
+
+var (
+	beaconRoute = route{"POST, OPTIONS", (*Server).beacon}
+	pixelRoute  = route{"GET, OPTIONS", (*Server).pixel}
+	scriptRoute = route{"GET, HEAD, OPTIONS", (*Server).script}
+)
+
+// Handler answers one request; Serve calls it.
+func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
+	defer s.contain(ctx)
+	s.setCORS(ctx)
+	if r := checkRequest(ctx); r != nil {
+		ctx.SetConnectionClose() // whoever speaks like this may have more to smuggle
+		s.refuse(ctx, r)
+		return
+	}
+	r := s.route(ctx)
+	method := string(ctx.Method())
+	switch {
+	case r == nil:
+		s.refuse(ctx, refusal(event.NotFound,
+			"this is a Footfall collector: POST /e, GET /p.gif, GET /f.js"))
+	case method == fasthttp.MethodOptions:
+		preflight(ctx, r.allow)
+	case !strings.Contains(r.allow, method):
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, r.allow)
+		s.refuse(ctx, refusal(event.MethodNotAllowed, "this path takes "+r.allow))
+	default:
+		r.answer(s, ctx)
+	}
+}
+
+func (s *Server) route(ctx *fasthttp.RequestCtx) *route {
+	path, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
+	switch string(path) {
+	case beaconPath:
+		return &beaconRoute
+	case pixelPath:
+		return &pixelRoute
+	}
+	if s.scripts.has(path) {
+		return &scriptRoute
+	}
+	return nil
+}
+
+// contain keeps a bug of ours to the one request that met it.
+func (s *Server) contain(ctx *fasthttp.RequestCtx) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	s.options.Logger.Error("request panicked", slog.Any("cause", cause),
+		slog.String("stack", string(debug.Stack())))
+	ctx.Response.Reset()
+	s.setCORS(ctx)
+	ctx.SetConnectionClose()
+	s.refuse(ctx, refusal(event.Internal, "this is a bug of the collector and was counted"))
+}
+
+// checkRequest refuses what fasthttp lets pass although proxies read it in more
+// than one way.
+func checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
+	h := &ctx.Request.Header
+	switch string(h.Method()) {
+	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions:
+		if len(ctx.Request.Body()) > 0 {
+			return refusal(event.BadRequest, "only POST carries a body")
+		}
+	case fasthttp.MethodPost:
+	default:
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD, POST, OPTIONS")
+		return refusal(event.MethodNotAllowed, "methods are GET, HEAD, POST and OPTIONS")
+	}
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		return refusal(event.BadRequest, "protocol has to be HTTP/1.1 or HTTP/1.0")
+	}
+	if uri := h.RequestURI(); len(uri) == 0 || uri[0] != '/' {
+		return refusal(event.BadRequest, "request target has to begin with a slash")
+	}
+	if !goodHost(h.Host()) {
+		return refusal(event.BadRequest, "Host has to be a name or an address with a port or without")
+	}
+	expect := h.Peek(fasthttp.HeaderExpect)
+	if len(expect) > 0 && !asciiEqualFold(expect, "100-continue") {
+		return refusal(event.BadRequest, "Expect can only be 100-continue")
+	}
+	return checkHeaders(h.RawHeaders())
+}
+
+// checkHeaders refuses folded lines, names that are no tokens, and a body whose
+// length is told twice.
+func checkHeaders(raw []byte) *event.Refusal {
+	lengths := 0
+	for len(raw) > 0 {
+		var line []byte
+		line, raw, _ = bytes.Cut(raw, []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if len(line) == 0 {
+			continue
+		}
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if !ok || !token(name) {
+			return refusal(event.BadRequest, "a header's name is no token, or its line is folded")
+		}
+		if asciiEqualFold(name, "content-length") || asciiEqualFold(name, "transfer-encoding") {
+			lengths++
+		}
+	}
+	if lengths > 1 {
+		return refusal(event.BadRequest, "Content-Length and Transfer-Encoding stand together")
+	}
+	return nil
+}
+
+// goodHost takes letters, digits and what addresses consist of. HTTP/1.0 may leave
+// Host out.
+func goodHost(host []byte) bool {
+	for _, c := range host {
+		if !alphanumeric(c) && strings.IndexByte("-._:[]", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// token reports whether b is one by RFC 9110.
+func token(b []byte) bool {
+	for _, c := range b {
+		if !alphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func alphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
+}
+
+func asciiEqualFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

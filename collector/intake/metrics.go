@@ -1,0 +1,45 @@
+package intake
+
+import (
+	"fmt"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"footfall/event"
+)
+
+// counters are made once, so that the series exist from the start and counting
+// takes no lookup by name.
+type counters struct {
+	// accepted counts events that are on disk.
+	accepted map[string]*metrics.Counter
+	// refused counts refused events, and requests that were refused as a whole.
+	refused map[event.Reason]*metrics.Counter
+	// sanitised counts values that were changed to be storable or left out.
+	sanitised *metrics.Counter
+	// forwarded counts X-Forwarded-For headers of trusted peers that made no sense.
+	forwarded *metrics.Counter
+}
+
+func newCounters(set *metrics.Set, http *fasthttp.Server) counters {
+	c := counters{
+		accepted:  map[string]*metrics.Counter{},
+		refused:   map[event.Reason]*metrics.Counter{},
+		sanitised: set.NewCounter("footfall_sanitised_total"),
+		forwarded: set.NewCounter("footfall_bad_forwarded_total"),
+	}
+	for _, t := range []string{event.TransportBeacon, event.TransportFetch, event.TransportPixel} {
+		c.accepted[t] = set.NewCounter(fmt.Sprintf("footfall_accepted_total{transport=%q}", t))
+	}
+	for reason := range statuses {
+		c.refused[reason] = set.NewCounter(fmt.Sprintf("footfall_refused_total{reason=%q}", reason))
+	}
+	set.NewGauge("footfall_connections", func() float64 {
+		return float64(http.GetOpenConnectionsCount())
+	})
+	set.NewGauge("footfall_rejected_connections_total", func() float64 {
+		return float64(http.GetRejectedConnectionsCount())
+	})
+	return c
+}

@@ -1,0 +1,58 @@
+package intake
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"footfall/event"
+)
+
+// gif is one transparent pixel.
+const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
+	"!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+// pixel takes one event from the query. A refusal is no image, so that the page's
+// onerror runs. HEAD is refused: it would have to count or not to count, and
+// whoever asks gets no picture either way.
+func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
+	_, query, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
+	env, r := s.decoder.Query(pairs(query))
+	if r != nil {
+		s.refuse(ctx, r)
+		return
+	}
+	e := &env.Events[0]
+	e.Transport = event.TransportPixel
+	if e.URL == "" {
+		e.URL = e.Clean("url", string(ctx.Request.Header.Referer()))
+	}
+	s.take(ctx, env, func() {
+		ctx.SetContentType("image/gif")
+		ctx.SetBodyString(gif)
+	})
+}
+
+// pairs yields a query's pairs in their order, decoded. What is badly escaped stays
+// as it was written: half a title is better than no event.
+func pairs(query string) func(yield func(key, value string) bool) {
+	return func(yield func(key, value string) bool) {
+		for pair := range strings.SplitSeq(query, "&") {
+			if pair == "" {
+				continue
+			}
+			key, value, _ := strings.Cut(pair, "=")
+			if !yield(unescape(key), unescape(value)) {
+				return
+			}
+		}
+	}
+}
+
+func unescape(s string) string {
+	if decoded, err := url.QueryUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}

@@ -1,0 +1,60 @@
+package intake
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"footfall/event"
+)
+
+func TestAPixelIsAnEventAndAGIF(t *testing.T) {
+	t.Parallel()
+	s, kept := newTestServer(nil)
+	resp := request{method: "GET", uri: "/p.gif?site=shop&type=custom&name=a+b%21&" +
+		"props.x=%E4%B8%AD&title=50%&transport=api&&screen_w=",
+		headers: []string{"Referer", "https://shop.example/page"}}.send(s)
+	if resp.StatusCode() != 200 || len(resp.Body()) != 43 ||
+		!bytes.HasPrefix(resp.Body(), []byte("GIF89a")) ||
+		string(resp.Header.ContentType()) != "image/gif" {
+		t.Errorf("got %d %s %q", resp.StatusCode(), resp.Header.ContentType(), resp.Body())
+	}
+	e := kept.event(t, 0)
+	if e.Name != "a b!" || e.URL != "https://shop.example/page" || e.Transport != "pixel" ||
+		e.Title != "50%" || string(e.Props) != `{"x":"中"}` || e.Type != event.Custom {
+		t.Errorf("got %+v", e)
+	}
+	request{method: "GET", uri: "/p.gif?site=shop&url=https%3A%2F%2Fa.example",
+		headers: []string{"Referer", "https://shop.example/page"}}.send(s)
+	if e := kept.event(t, 1); e.URL != "https://a.example" || e.Type != event.Pageview {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestScriptIsServedCompressedAndCached(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestServer(nil)
+	plain := request{method: "GET", uri: "/f.js?v=2"}.send(s)
+	if string(plain.Body()) != "/*tag*/" || string(plain.Header.Peek("ETag")) != `"abc123"` ||
+		!bytes.Contains(plain.Header.Peek("Cache-Control"), []byte("stale-while-revalidate")) ||
+		string(plain.Header.Peek("Vary")) != "Accept-Encoding" ||
+		string(plain.Header.ContentType()) != "text/javascript; charset=utf-8" {
+		t.Errorf("got %s", plain)
+	}
+	zipped := request{method: "GET", uri: "/f.abc123.js",
+		headers: []string{"Accept-Encoding", "br, gzip"}}.send(s)
+	if string(zipped.Body()) != "\x1f\x8bzipped" ||
+		string(zipped.Header.ContentEncoding()) != "gzip" ||
+		!strings.Contains(string(zipped.Header.Peek("Cache-Control")), "immutable") {
+		t.Errorf("got %s", zipped)
+	}
+	known := request{method: "GET", uri: "/f.js",
+		headers: []string{"If-None-Match", `W/"abc123"`}}.send(s)
+	if known.StatusCode() != 304 || len(known.Body()) != 0 {
+		t.Errorf("got %s", known)
+	}
+	none, _ := newTestServer(func(o *Options) { o.Script = Script{} })
+	if resp := (request{method: "GET", uri: "/f.js"}).send(none); resp.StatusCode() != 404 {
+		t.Errorf("without a script: %d, want 404", resp.StatusCode())
+	}
+}

@@ -1,0 +1,166 @@
+// Package intake is the collector's public door: it speaks HTTP with strangers
+// and turns what they send into records, or into a refusal with a reason.
+//
+//	POST /e             a beacon: one envelope of events, JSON as text/plain
+//	GET  /p.gif         a pixel: one event in the query, answered by a 43-byte GIF
+//	GET  /f.js          the snippet; /f.<hash>.js is the same, frozen
+//	OPTIONS             a preflight on any of them
+//
+// A 2xx to an event means that Append has returned: the record is on disk. All
+// else is an error with a status, the header X-Footfall-Reason and a JSON body,
+// {"reason","detail"}; reasons are the closed set of package event, and each
+// refusal counts in footfall_refused_total{reason}. Of an envelope whose events
+// are partly bad the good ones are stored and the answer is 200 with the list of
+// the others. The header X-Footfall-Dry-Run: 1 answers with the events as they
+// would be stored, and stores nothing.
+//
+// Nothing a sender does may reach further than its own request: sizes, times and
+// connections are bounded, a panic is contained, counted and answered with 500.
+// The package does not limit rates.
+//
+// fasthttp reuses a request's memory as soon as its handler returns. No byte of
+// it leaves this package: events hold copies, and so do Facts.
+package intake
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"footfall/event"
+)
+
+// Limits of one request.
+const (
+	BodyBytesMax    = 64 << 10 // what a browser lets a page send while it unloads
+	RecordsBytesMax = 1 << 20  // of all records of one envelope, encoded
+	headerBytesMax  = 8 << 10  // request line and headers: holds a pixel's query
+	connectionsMax  = 20_000   // each holds some 20 KiB while it waits
+)
+
+// Facts is what a request tells about its sender beside the event.
+type Facts struct {
+	IP             netip.Addr // the client's, behind all trusted proxies; may be invalid
+	UserAgent      string
+	AcceptLanguage string
+	GPC            bool // the header Sec-GPC: 1
+}
+
+// Options configures a Server. Sites and Append are needed, the rest may be left
+// out. The functions are called from many goroutines at once.
+type Options struct {
+	// Sites reports whether events of a site are taken.
+	Sites func(site string) bool
+	// Enrich fills what follows from the facts. The event is stamped already.
+	Enrich func(*event.Event, Facts)
+	// Append stores records, each made by event.AppendRecord, and returns nil once
+	// they are on disk, all or none of them. They belong to it until it returns nil;
+	// after an error for ever. It reports why not as ErrFull, ErrBusy or ErrClosed,
+	// wrapped or not.
+	// Its context ends when a shutdown has run out of time, never with the request.
+	Append func(ctx context.Context, records [][]byte) error
+	// Script is served as the snippet; without a body there is none.
+	Script Script
+	// TrustedProxies may tell the client's address in X-Forwarded-For. A peer on a
+	// Unix socket is trusted always.
+	TrustedProxies []netip.Prefix
+	Now            func() time.Time
+	Logger         *slog.Logger
+	Metrics        *metrics.Set
+}
+
+// Server answers requests. Its methods are safe for concurrent use.
+type Server struct {
+	options Options
+	http    *fasthttp.Server
+	decoder event.Decoder
+	buffers buffers
+	count   counters
+	scripts scripts
+	waiting waiting
+	life    context.Context // of Append: longer than any request
+	end     context.CancelFunc
+}
+
+// New makes a server that listens nowhere yet.
+func New(o Options) *Server {
+	if o.Enrich == nil {
+		o.Enrich = func(*event.Event, Facts) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	s := &Server{options: o, scripts: newScripts(o.Script)}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.http = s.newHTTP()
+	s.count = newCounters(o.Metrics, s.http)
+	return s
+}
+
+func (s *Server) newHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:      s.Handler,
+		ErrorHandler: s.refuseUnread,
+		ConnState:    s.waiting.state,
+		Logger:       httpLog{s.options.Logger},
+		// The whole request has to arrive within this, so that slow senders cannot
+		// hold connections.
+		ReadTimeout:  5 * time.Second,
+		WriteTimeout: 5 * time.Second,
+		// Longer than the 60 seconds for which common proxies keep a connection, so
+		// that it is the proxy who closes: a request never meets a closing door.
+		IdleTimeout: 75 * time.Second,
+		// Twice the limit that beacon() holds: a body a little too large is read to
+		// its end, so that its sender sees the answer and not a reset connection.
+		MaxRequestBodySize: 2 * BodyBytesMax,
+		// Caps the headers: more is 431.
+		ReadBufferSize: headerBytesMax,
+		Concurrency:    connectionsMax,
+		// Spreads long-lived connections over instances and frees their buffers.
+		MaxRequestsPerConn: 1000,
+		// A form is no beacon; parsing it would cost memory for nothing.
+		DisablePreParseMultipartForm: true,
+		// Tells nobody which server and version this is.
+		NoDefaultServerHeader: true,
+		NoDefaultContentType:  true,
+		// Keeps what strangers sent out of the logs.
+		SecureErrorLogMessage: true,
+		// Lets a shutdown end with the answers instead of the idle timeout.
+		CloseOnShutdown: true,
+		// Notices peers that vanished without a word.
+		TCPKeepalive: true,
+	}
+}
+
+// Serve answers requests from ln until Shutdown, then returns nil.
+func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(ln) }
+
+// Shutdown stops listening, closes connections without a request and waits until
+// each request that was read has its answer. When ctx ends first, it ends the context of the
+// Appends under way, whose senders then get 503 shutting_down, and returns ctx's
+// error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.waiting.close()
+	err := s.http.ShutdownWithContext(ctx)
+	s.end()
+	return err
+}
+
+// httpLog passes on what fasthttp has to say, which is about connections only.
+type httpLog struct{ *slog.Logger }
+
+func (l httpLog) Printf(format string, args ...any) {
+	l.Debug("http", slog.String("message", fmt.Sprintf(format, args...)))
+}

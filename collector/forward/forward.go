@@ -99,7 +99,7 @@ func New(o Options) (*Forwarder, error) {
 		kgo.MaxBufferedBytes(64 << 20),
 		// Half the client's CPU at 10,000 records a second for 5 ms more to the row.
 		kgo.ProducerLinger(5 * time.Millisecond),
-		kgo.WithLogger(kslog.New(o.Logger.With("room", "forward"))),
+		kgo.WithLogger(kslog.New(slog.New(quiet{o.Logger.Handler()}))),
 	}
 	if o.Dial != nil {
 		opts = append(opts, kgo.Dialer(o.Dial))
@@ -315,4 +315,15 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// quiet passes on the client's warnings and errors only, unless details are asked
+// for.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	if level < slog.LevelWarn {
+		level = slog.LevelDebug
+	}
+	return q.Handler.Enabled(ctx, level)
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"footfall/collector"
+	"footfall/collector/intake"
+	"footfall/snippet"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// collectorCmd is the collector as a process of its own, in front of a real Kafka.
+type collectorCmd struct {
+	kafkaFlags
+	collectorFlags
+	adminFlags
+	Spool string `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
+}
+
+// Run serves until ctx ends.
+func (c *collectorCmd) Run(ctx context.Context, p *program) error {
+	if len(c.Brokers) == 0 {
+		return errNoBrokers
+	}
+	set := metrics.NewSet()
+	o, err := c.options(p, set)
+	if err != nil {
+		return err
+	}
+	o.SpoolDir = c.Spool
+	o.Brokers, o.Topic, o.Partitions = c.Brokers, c.Topic, int32(c.Partitions)
+	col, err := collector.New(o)
+	if err != nil {
+		return err
+	}
+	ln, err := listen("listen", c.Listen)
+	if err != nil {
+		return joinClose(err, col)
+	}
+	adminLn, err := listen("admin-listen", c.AdminListen)
+	if err != nil {
+		return joinClose(err, ln, col)
+	}
+	p.log.Info("collector listens", "version", version(), "listen", ln.Addr().String(),
+		"admin", adminLn.Addr().String(), "brokers", c.Brokers, "topic", c.Topic,
+		"sites", c.Sites, "spool", c.Spool)
+	a := &admin{set: set, log: p.log, health: []health{collectorHealth(col)}}
+	return together(ctx,
+		func(ctx context.Context) error { return col.Run(ctx, ln) },
+		func(ctx context.Context) error { return serve(ctx, adminLn, a.handler()) })
+}
+
+// options are the collector's that do not depend on where Kafka is.
+func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Options, error) {
+	script, err := snippet.Build()
+	if err != nil {
+		return collector.Options{}, fmt.Errorf("build snippet: %w", err)
+	}
+	return collector.Options{
+		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
+		SpoolMinFree:   int64(c.SpoolMinFree),
+		Sites:          c.Sites,
+		TrustedProxies: c.TrustedProxies,
+		CountryDB:      c.CountryDB,
+		Script:         intake.Script{Body: script.Body, Gzip: script.Gzip, Hash: script.Hash},
+		Logger:         p.log,
+		Metrics:        set,
+	}, nil
+}
+
+func collectorHealth(c *collector.Collector) health {
+	return health{"collector", func(context.Context) (refused, degraded error) {
+		return c.Health()
+	}}
+}
+
+// listen opens a port, and says which setting moves it when it is taken.
+func listen(setting string, a address) (net.Listener, error) {
+	ln, err := net.Listen("tcp", string(a))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w; choose another with --%s (port 0 picks a free one)",
+			a, err, setting)
+	}
+	return ln, nil
+}
+
+// together runs parts until ctx ends or one of them does, and then ends them all.
+// It returns the first error.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, part := range parts {
+		wg.Go(func() { cancel(part(ctx)) })
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != context.Canceled {
+		return err
+	}
+	return nil
+}

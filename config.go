@@ -1,0 +1,403 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+)
+
+// cli is every setting there is. A flag --some-thing is also the environment
+// variable FOOTFALL_SOME_THING and the key some_thing of footfall.yaml; a flag beats
+// the environment, which beats the file. --help and the README's table come from
+// here.
+type cli struct {
+	Config    string    `help:"File of settings and sites; footfall.yaml is read when it is there." placeholder:"FILE"`
+	LogLevel  logLevel  `help:"debug, info, warn or error." default:"info"`
+	LogFormat logFormat `help:"text or json." default:"text"`
+
+	Up        upCmd        `cmd:"" help:"Run everything in this process: collector, broker, sink, database, demo site."`
+	Collector collectorCmd `cmd:"" help:"Take events in and pass them to Kafka."`
+	Sink      sinkCmd      `cmd:"" help:"Copy events from Kafka into PostgreSQL."`
+	Site      siteCmd      `cmd:"" help:"Serve the demo site and the live view."`
+	Tail      tailCmd      `cmd:"" help:"Print records of the topic as they arrive, one JSON object a line."`
+	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
+	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+type kafkaFlags struct {
+	Brokers []string `help:"Kafka brokers, host:port each." placeholder:"HOST:PORT"`
+	Topic   string   `help:"Topic of the events." default:"footfall.events"`
+}
+
+type databaseFlags struct {
+	DatabaseURL string `help:"PostgreSQL, as postgres://user:password@host:port/database." env:"FOOTFALL_DATABASE_URL,DATABASE_URL" placeholder:"URL"`
+}
+
+type collectorFlags struct {
+	Partitions     count    `help:"Partitions of the topic when it has to be made." default:"12"`
+	Listen         address  `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
+	Sites          siteList `help:"Sites whose events are taken, by name." default:"demo" placeholder:"SITE,…"`
+	TrustedProxies prefixes `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
+	CountryDB      string   `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
+	SpoolMaxBytes  byteSize `help:"Most that the spool may take on disk." default:"1GiB"`
+	SpoolMinFree   byteSize `help:"What the spool leaves free on the disk." default:"512MiB"`
+}
+
+type sinkFlags struct {
+	Group     string `help:"Consumer group of the sink." default:"footfall-sink"`
+	BatchRows count  `help:"Most rows of one COPY." default:"10000"`
+}
+
+type adminFlags struct {
+	AdminListen address `help:"Address of metrics, health and profiles; keep it private." default:"127.0.0.1:8082"`
+}
+
+type dataFlags struct {
+	Data string `help:"Directory of a footfall up." default:".footfall" placeholder:"DIR"`
+}
+
+// Kinds of settings. Each says in its own words what is wrong with a value.
+type (
+	logLevel  slog.Level
+	logFormat string
+	address   string // host:port; port 0 picks a free one
+	count     int    // at least 1
+	byteSize  int64
+	siteList  []string
+	prefixes  []netip.Prefix
+	rate      float64 // a second; 0 for no limit
+	duration  time.Duration
+)
+
+// problems gathers what is wrong with the settings, so that all of it is said at
+// once.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+// collect makes a kind of setting whose bad values are gathered instead of ending
+// the parsing.
+func collect[T any](p *problems, read func(string) (T, error)) kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(
+		func(ctx *kong.DecodeContext, target reflect.Value) error {
+			token, err := ctx.Scan.PopValue("value")
+			if err != nil {
+				return err
+			}
+			v, err := read(text(token.Value))
+			if err != nil {
+				p.add("%s: %w", ctx.Value.Name, err)
+				return nil
+			}
+			target.Set(reflect.ValueOf(v))
+			return nil
+		}))
+}
+
+// text is a value as it would stand in a flag; lists of the file are joined.
+func text(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	parts := make([]string, len(list))
+	for i, item := range list {
+		parts[i] = text(item)
+	}
+	return strings.Join(parts, ",")
+}
+
+func kinds(p *problems) []kong.Option {
+	return []kong.Option{
+		collect(p, readLevel), collect(p, readFormat), collect(p, readAddress),
+		collect(p, readCount), collect(p, readSize), collect(p, readSites),
+		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
+	}
+}
+
+func readLevel(s string) (logLevel, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(s)); err != nil {
+		return 0, fmt.Errorf("%q is not debug, info, warn or error", s)
+	}
+	return logLevel(l), nil
+}
+
+func readFormat(s string) (logFormat, error) {
+	if s != "text" && s != "json" {
+		return "", fmt.Errorf("%q is not text or json", s)
+	}
+	return logFormat(s), nil
+}
+
+func readAddress(s string) (address, error) {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", fmt.Errorf("%q is not host:port, like 127.0.0.1:8080", s)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("%q has no port from 0 to 65535", s)
+	}
+	return address(s), nil
+}
+
+func readCount(s string) (count, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 1<<30 {
+		return 0, fmt.Errorf("%q is not a whole number from 1", s)
+	}
+	return count(n), nil
+}
+
+func readRate(s string) (rate, error) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || n < 0 || n != n || n > 1e6 {
+		return 0, fmt.Errorf("%q is not a number a second", s)
+	}
+	return rate(n), nil
+}
+
+func readDuration(s string) (duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a duration like 15s or 2m", s)
+	}
+	return duration(d), nil
+}
+
+func readSize(s string) (byteSize, error) {
+	units := []struct {
+		suffix string
+		bytes  int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		number, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > 1<<60/u.bytes {
+			break
+		}
+		return byteSize(n * u.bytes), nil
+	}
+	return 0, fmt.Errorf("%q is not a size like 512MiB or 1GiB", s)
+}
+
+func readSites(s string) (siteList, error) {
+	list := siteList(strings.Split(s, ","))
+	for i, site := range list {
+		list[i] = strings.TrimSpace(site)
+		if list[i] == "" || len(list[i]) > 64 {
+			return nil, fmt.Errorf("%q is not a list of names like shop,blog", s)
+		}
+	}
+	return list, nil
+}
+
+func readPrefixes(s string) (list prefixes, err error) {
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if addr, aerr := netip.ParseAddr(part); err != nil && aerr == nil {
+			p, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a network like 10.0.0.0/8", part)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// exited ends run with a status after kong has printed what was asked for.
+type exited int
+
+func (exited) Error() string { return "exited" }
+
+// parse reads the settings of one invocation. The error names every problem.
+func parse(args []string, stdout, stderr io.Writer) (ctx *kong.Context, err error) {
+	var p problems
+	c := &cli{}
+	defer func() {
+		// kong leaves the program through Exit after --help.
+		if r := recover(); r != nil {
+			status, ok := r.(exited)
+			if !ok {
+				panic(r)
+			}
+			ctx, err = nil, status
+		}
+	}()
+	parser, err := newParser(c, &p, stdout, stderr, fileOf(args))
+	if err != nil {
+		return nil, err
+	}
+	p.unknownEnvironment(parser.Model, os.Environ())
+	ctx, err = parser.Parse(args)
+	if err != nil {
+		p = append(p, err)
+	}
+	if len(p) > 0 {
+		return nil, errors.Join(p...)
+	}
+	return ctx, nil
+}
+
+func newParser(c *cli, p *problems, stdout, stderr io.Writer, file string) (*kong.Kong, error) {
+	opts := append(kinds(p),
+		kong.Name("footfall"),
+		kong.Description("A web-analytics event pipeline: a 2xx means the event is on disk, "+
+			"and it becomes exactly one row."),
+		kong.UsageOnError(), kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Exit(func(status int) { panic(exited(status)) }),
+		kong.DefaultEnvars("FOOTFALL"),
+	)
+	values, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if values != nil {
+		opts = append(opts, kong.Resolvers(fileResolver(values)))
+	}
+	parser, err := kong.New(c, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make settings: %w", err)
+	}
+	p.unknownKeys(parser.Model, values, file)
+	return parser, nil
+}
+
+// fileOf finds the settings file before the settings are parsed.
+func fileOf(args []string) string {
+	for i, arg := range args {
+		if v, ok := strings.CutPrefix(arg, "--config="); ok {
+			return v
+		}
+		if arg == "--config" && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return os.Getenv("FOOTFALL_CONFIG")
+}
+
+func readFile(name string) (map[string]any, error) {
+	asked := name != ""
+	if !asked {
+		name = "footfall.yaml"
+	}
+	b, err := os.ReadFile(name)
+	if !asked && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	values := map[string]any{}
+	if err := yaml.Unmarshal(b, &values); err != nil {
+		return nil, fmt.Errorf("read settings %s: %w", name, err)
+	}
+	return values, nil
+}
+
+func fileKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+func fileResolver(values map[string]any) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		v, ok := values[fileKey(flag.Name)]
+		if !ok || slices.ContainsFunc(flag.Envs, isSet) {
+			return nil, nil // kong would let the file beat the environment
+		}
+		return text(v), nil
+	})
+}
+
+func isSet(variable string) bool {
+	_, ok := os.LookupEnv(variable)
+	return ok
+}
+
+// flags returns every flag of every command once, in the order of cli.
+func flags(model *kong.Application) (list []*kong.Flag) {
+	seen := map[string]bool{"help": true}
+	var walk func(*kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			if !seen[f.Name] {
+				seen[f.Name] = true
+				list = append(list, f)
+			}
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(model.Node)
+	return list
+}
+
+func (p *problems) unknownKeys(model *kong.Application, values map[string]any, file string) {
+	known := map[string]bool{}
+	for _, f := range flags(model) {
+		known[fileKey(f.Name)] = true
+	}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if !known[key] {
+			p.add("%s: %s is no setting; footfall --help lists them", file, key)
+		}
+	}
+}
+
+func (p *problems) unknownEnvironment(model *kong.Application, environ []string) {
+	known := map[string]bool{}
+	for _, f := range flags(model) {
+		for _, e := range f.Envs {
+			known[e] = true
+		}
+	}
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "FOOTFALL_") && !strings.HasPrefix(name, "FOOTFALL_TEST_") &&
+			!known[name] {
+			p.add("environment: %s is no setting; footfall --help lists them", name)
+		}
+	}
+}
+
+// checkURL says what is wrong with a URL setting.
+func checkURL(name, value string, schemes ...string) error {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		return fmt.Errorf("%s: want a URL like %s://host:port", name, schemes[0])
+	}
+	return nil
+}
+
+func newLogger(ctx *kong.Context, w io.Writer) *slog.Logger {
+	c := ctx.Model.Target.Interface().(cli)
+	opts := &slog.HandlerOptions{Level: slog.Level(c.LogLevel)}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// settings parses one invocation and returns the command's settings.
+func settings(t *testing.T, args ...string) (*cli, error) {
+	t.Helper()
+	ctx, err := parse(args, io.Discard, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	return new(ctx.Model.Target.Interface().(cli)), nil
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "footfall.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
+	file := writeFile(t, "topic: from-file\ngroup: from-file\nbatch_rows: 7\nsites: [shop, blog]\n")
+	t.Setenv("FOOTFALL_TOPIC", "from-env")
+	t.Setenv("FOOTFALL_GROUP", "from-env")
+	c, err := settings(t, "up", "--config", file, "--topic", "from-flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Up.Topic != "from-flag" || c.Up.Group != "from-env" || c.Up.BatchRows != 7 {
+		t.Errorf("topic %s, group %s, rows %d", c.Up.Topic, c.Up.Group, c.Up.BatchRows)
+	}
+	if !slices.Equal(c.Up.Sites, siteList{"shop", "blog"}) {
+		t.Errorf("sites %v", c.Up.Sites)
+	}
+}
+
+func TestDatabaseURLIsReadFromTheUsualVariableToo(t *testing.T) {
+	t.Setenv("DATABASE_URL", "postgres://usual")
+	c, err := settings(t, "sink", "--brokers", "k:9092")
+	if err != nil || c.Sink.DatabaseURL != "postgres://usual" {
+		t.Errorf("%q, %v", c.Sink.DatabaseURL, err)
+	}
+	t.Setenv("FOOTFALL_DATABASE_URL", "postgres://ours")
+	c, err = settings(t, "sink", "--brokers", "k:9092")
+	if err != nil || c.Sink.DatabaseURL != "postgres://ours" {
+		t.Errorf("%q, %v", c.Sink.DatabaseURL, err)
+	}
+}
+
+func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	file := writeFile(t, "listem: 1.2.3.4:80\nbatch_rows: none\n")
+	t.Setenv("FOOTFALL_SPOOL_MAX_BYTES", "much")
+	t.Setenv("FOOTFALL_SPOOL_MAX", "1GiB")
+	_, err := settings(t, "up", "--config", file, "--listen", "here", "--trusted-proxies", "10.0.0.0/99",
+		"--log-level", "loud")
+	if err == nil {
+		t.Fatal("no problem was found")
+	}
+	for _, want := range []string{"listem is no setting", `"none" is not a whole number`, `"much" is not a size`,
+		"FOOTFALL_SPOOL_MAX is no setting", `"here" is not host:port`, `"10.0.0.0/99" is not a network`,
+		`"loud" is not debug`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("not told: %s\nin: %v", want, err)
+		}
+	}
+}
+
+func TestSizesAreRead(t *testing.T) {
+	for text, want := range map[string]byteSize{"0": 0, "12B": 12, "3KiB": 3 << 10, "512MiB": 512 << 20,
+		"1 GiB": 1 << 30, "2TiB": 2 << 40} {
+		if got, err := readSize(text); got != want || err != nil {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1.5GiB", "9999999999TiB", "1GB"} {
+		if got, err := readSize(text); err == nil {
+			t.Errorf("%q is read as %d", text, got)
+		}
+	}
+}
+
+func TestExitStatusIsAContract(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		want int
+		args string
+	}{
+		{exitOK, "version"}, {exitOK, "--help"}, {exitOK, "up --help"},
+		{exitUsage, ""}, {exitUsage, "downtown"}, {exitUsage, "up --listen nowhere"},
+		{exitProblem, "collector"}, {exitProblem, "sink --brokers 127.0.0.1:1"},
+		{exitProblem, "send"}, {exitProblem, "tail"}, {exitProblem, "doctor"},
+		{exitProblem, "doctor --ready --admin http://127.0.0.1:1"},
+	} {
+		var out, errs bytes.Buffer
+		if got := run(t.Context(), strings.Fields(c.args), &out, &errs); got != c.want {
+			t.Errorf("footfall %s: status %d, want %d\n%s%s", c.args, got, c.want, &out, &errs)
+		}
+	}
+}
+
+// TestReadmeHasTheSettings keeps README.md's table the one that cli says.
+func TestReadmeHasTheSettings(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- settings -->\n", "<!-- end of settings -->"
+	_, rest, _ := strings.Cut(string(readme), begin)
+	got, _, found := strings.Cut(rest, end)
+	if want := settingsTable(t); !found || got != want {
+		t.Errorf("README.md's settings differ from the program's; put this between the marks:\n%s", want)
+	}
+}
+
+func settingsTable(t *testing.T) string {
+	parser, err := newParser(&cli{}, &problems{}, io.Discard, io.Discard, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| setting | default | commands | what it is |\n|---|---|---|---|\n")
+	for _, f := range flags(parser.Model) {
+		byDefault := ""
+		if f.Default != "" {
+			byDefault = "`" + f.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", f.Name, byDefault,
+			strings.Join(commandsOf(parser.Model, f.Name), ", "), f.Help)
+	}
+	return b.String()
+}
+
+func commandsOf(model *kong.Application, flag string) (list []string) {
+	for _, cmd := range model.Children {
+		if slices.ContainsFunc(cmd.Flags, func(f *kong.Flag) bool { return f.Name == flag }) {
+			list = append(list, cmd.Name)
+		}
+	}
+	if list == nil {
+		return []string{"all"}
+	}
+	return list
+}
+
+// TestEverySettingHasAKind catches a setting of a plain type, whose bad values would
+// end the parsing at the first.
+func TestEverySettingHasAKind(t *testing.T) {
+	parser, err := newParser(&cli{}, &problems{}, io.Discard, io.Discard, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range flags(parser.Model) {
+		switch kind := f.Target.Type(); {
+		case kind.PkgPath() != "", kind.Kind() == reflect.String, kind.Kind() == reflect.Bool,
+			kind.Kind() == reflect.Slice:
+		default:
+			t.Errorf("--%s is a plain %s", f.Name, kind)
+		}
+		if f.Help == "" {
+			t.Errorf("--%s has no help", f.Name)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"footfall/sink"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// sinkCmd is the sink as a process of its own, between a real Kafka and PostgreSQL.
+type sinkCmd struct {
+	kafkaFlags
+	databaseFlags
+	sinkFlags
+	adminFlags
+}
+
+var (
+	errNoBrokers  = errors.New("no brokers: give --brokers host:port, or use footfall up")
+	errNoDatabase = errors.New("no database: give --database-url, or use footfall up")
+)
+
+// Run copies events until ctx ends.
+func (c *sinkCmd) Run(ctx context.Context, p *program) error {
+	if len(c.Brokers) == 0 {
+		return errNoBrokers
+	}
+	if c.DatabaseURL == "" {
+		return errNoDatabase
+	}
+	set := metrics.NewSet()
+	s := sink.New(c.options(p, set, c.kafkaFlags, c.DatabaseURL))
+	ln, err := listen("admin-listen", c.AdminListen)
+	if err != nil {
+		return err
+	}
+	p.log.Info("sink starts", "version", version(), "admin", ln.Addr().String(),
+		"brokers", c.Brokers, "topic", c.Topic, "group", c.Group)
+	a := &admin{set: set, log: p.log, health: []health{sinkHealth(s)}}
+	return together(ctx, s.Run,
+		func(ctx context.Context) error { return serve(ctx, ln, a.handler()) })
+}
+
+func (c *sinkFlags) options(p *program, set *metrics.Set, k kafkaFlags, databaseURL string) sink.Options {
+	return sink.Options{Brokers: k.Brokers, Topic: k.Topic, Group: c.Group,
+		BatchRows: int(c.BatchRows), DatabaseURL: databaseURL, Logger: p.log, Metrics: set}
+}
+
+func sinkHealth(s *sink.Sink) health {
+	return health{"sink", func(context.Context) (refused, degraded error) {
+		return nil, s.Ready()
+	}}
+}

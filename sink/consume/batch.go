@@ -1,0 +1,50 @@
+package consume
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrMoved says that a stored position is not where a batch begins: another
+// consumer owns the partition now, or the batch was stored already. Nothing of
+// the batch was written. The cure is to read the positions again.
+var ErrMoved = errors.New("stored position moved")
+
+// Record is one record of a partition. Key and Value may be nil.
+type Record struct {
+	Offset     int64
+	Key, Value []byte
+}
+
+// Part is a run of records of one partition. It covers the offsets [From, To):
+// From is the stored position, To the offset after the last record. Offsets may be
+// absent in between (compaction, control records); Records is in offset order and
+// not empty.
+type Part struct {
+	Partition int32
+	From, To  int64
+	Records   []Record
+}
+
+// Batch is what is stored in one transaction: at most one Part of each partition.
+// Its memory belongs to the store until Write returns.
+type Batch struct {
+	ClusterID string
+	Topic     string
+	TopicID   [16]byte
+	Parts     []Part
+}
+
+// Store keeps records and positions together. It is safe for concurrent use.
+type Store interface {
+	// Positions returns the next offset of each partition, 0 for one that was never
+	// stored, and remembers that the partition exists.
+	Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
+		partitions []int32) (map[int32]int64, error)
+	// Write stores records and moves their positions in one transaction, from From
+	// to To. On an error nothing is stored (or, if the store had to split the batch,
+	// its beginning): ErrMoved, or one after which the same batch may be written
+	// again, which then is stored once or gives ErrMoved. An error that has a method
+	// Pause() time.Duration is not worth another attempt before that.
+	Write(ctx context.Context, b Batch) error
+}

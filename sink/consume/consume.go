@@ -1,0 +1,190 @@
+// Package consume reads the topic's records and hands them to a Store in batches.
+//
+// Positions come from the store, never from Kafka: what is stored and how far it is
+// stored are one transaction there. Kafka's own group offsets are written now and
+// then, as a hint for tools that show lag, and never read.
+//
+// One goroutine polls, writes and polls again. While the store is away nothing is
+// polled, so memory stays within one batch and one fetch per broker, and the
+// records wait in Kafka. A batch that could not be written is written again, the
+// same one, until it is stored, or its partitions went to another consumer, or the
+// store says that its position moved (ErrMoved): then what is in hand is dropped
+// and read again from where the store is. Rebalances are let through between two
+// attempts; whichever consumer writes first wins, the other gets ErrMoved.
+//
+// What is gone is never jumped over. When Kafka no longer has the record at a
+// stored position (retention was faster), or its log ends before that position (a
+// restored broker), the partition stops, Ready says so and events_lost counts what
+// is known to be missing, once for each process; the other partitions go on. A
+// person looks, moves the position in the store and restarts the sink. A partition
+// whose stored position is 0 was never read and starts where its log starts.
+//
+// A topic that is deleted and made again has another id, and so other positions:
+// it is read from its start.
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Defaults of Options.
+const (
+	Topic     = "footfall.events"
+	Group     = "footfall-sink"
+	BatchRows = 10_000
+)
+
+// Options of a Consumer, of Tail and of Check.
+type Options struct {
+	Brokers []string
+	// Dial connects to a broker; nil is plain TCP.
+	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+	// Topic and Group have the defaults above.
+	Topic, Group string
+	// BatchRows is the most records of one batch; BatchRows by default.
+	BatchRows int
+	// Committed, if not nil, is told after each batch the next offset of the
+	// partitions in it. It is called by the consuming goroutine and must be quick.
+	Committed func(next map[int32]int64)
+	Logger    *slog.Logger // may be nil
+	Metrics   *metrics.Set // may be nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Topic == "" {
+		o.Topic = Topic
+	}
+	if o.Group == "" {
+		o.Group = Group
+	}
+	if o.BatchRows <= 0 {
+		o.BatchRows = BatchRows
+	}
+	if o.Committed == nil {
+		o.Committed = func(map[int32]int64) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	return o
+}
+
+// Consumer moves records from a topic to a store.
+type Consumer struct {
+	o      Options
+	store  Store
+	lost   *metrics.Counter
+	lag    *metrics.Gauge
+	rejoin *metrics.Counter
+
+	mu      sync.Mutex
+	kafka   error           // why Kafka is away, nil when it is not
+	writing error           // why the store does not take the batch in hand
+	stopped map[int32]error // partitions that wait for a person
+}
+
+var errStarting = errors.New("not connected yet")
+
+// New returns a consumer that does nothing before Run.
+func New(o Options, store Store) *Consumer {
+	o = o.withDefaults()
+	return &Consumer{
+		o: o, store: store, kafka: errStarting, stopped: map[int32]error{},
+		lost:   o.Metrics.GetOrCreateCounter("footfall_events_lost_total"),
+		lag:    o.Metrics.GetOrCreateGauge("footfall_sink_lag_records", nil),
+		rejoin: o.Metrics.GetOrCreateCounter(`footfall_sink_errors_total{action="rejoin"}`),
+	}
+}
+
+// Run consumes until ctx ends, whatever happens to Kafka or the store in between.
+// When ctx ends it finishes the batch in hand within 5 seconds, leaves the group
+// and returns nil. Call it once.
+func (c *Consumer) Run(ctx context.Context) error {
+	for try := 0; ; try++ {
+		began := time.Now()
+		err := c.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		c.rejoin.Inc()
+		c.note(&c.kafka, err)
+		c.o.Logger.Warn("consuming starts anew", "topic", c.o.Topic, "err", err)
+		if time.Since(began) > time.Minute {
+			try = 0
+		}
+		if !sleep(ctx, backoff(try, 0)) {
+			return nil
+		}
+	}
+}
+
+// Ready returns nil when records flow, and else what is in the way. Safe for
+// concurrent use.
+func (c *Consumer) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []error
+	if c.kafka != nil {
+		list = append(list, fmt.Errorf("kafka is away: %w", c.kafka))
+	}
+	if c.writing != nil {
+		list = append(list, fmt.Errorf("store takes no batch: %w", c.writing))
+	}
+	for p, err := range c.stopped {
+		list = append(list, fmt.Errorf("partition %d is stopped: %w", p, err))
+	}
+	return errors.Join(list...)
+}
+
+func (c *Consumer) note(which *error, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*which = err
+}
+
+const (
+	backoffMin = 100 * time.Millisecond
+	backoffMax = 5 * time.Second
+)
+
+// backoff returns how long to wait after a number of failures in a row: doubling,
+// at least least, spread so that many sinks do not come back at once.
+func backoff(failures int, least time.Duration) time.Duration {
+	d := min(backoffMin<<min(failures, 10), backoffMax)
+	return max(d/2+rand.N(d), least)
+}
+
+// sleep reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// grace returns a context that ends d after ctx does.
+func grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	g, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if sleep(g, d) {
+			cancel()
+		}
+	})
+	return g, func() { stop(); cancel() }
+}

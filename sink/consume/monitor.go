@@ -1,0 +1,71 @@
+package consume
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	monitorEvery = 3 * time.Second
+	hintEvery    = 5 * time.Second
+)
+
+// hint tells Kafka the positions, for tools that show a group's lag. Nothing
+// depends on it, so its errors are of no interest.
+func (s *session) hint(ctx context.Context, wait bool) {
+	if !wait && time.Since(s.hinted) < hintEvery {
+		return
+	}
+	s.hinted = time.Now()
+	offsets := map[int32]kgo.EpochOffset{}
+	s.owned.Lock()
+	for p, n := range s.next {
+		if n > 0 {
+			offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: n}
+		}
+	}
+	s.owned.Unlock()
+	topics := map[string]map[int32]kgo.EpochOffset{s.o.Topic: offsets}
+	if wait {
+		s.client.CommitOffsetsSync(ctx, topics, nil)
+		return
+	}
+	s.client.CommitOffsets(ctx, topics, nil)
+}
+
+// monitor watches whether Kafka answers and how far behind the positions are, also
+// while nothing is polled.
+func (s *session) monitor(ctx context.Context) {
+	for {
+		asking, cancel := context.WithTimeout(ctx, askMax)
+		ends, err := s.admin.ListEndOffsets(asking, s.o.Topic)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = ends.Error()
+		}
+		s.note(&s.kafka, err)
+		if err == nil {
+			s.lag.Set(float64(s.behind(ends)))
+		}
+		if !sleep(ctx, monitorEvery) {
+			return
+		}
+	}
+}
+
+func (s *session) behind(ends kadm.ListedOffsets) (n int64) {
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	for p, next := range s.next {
+		if end, ok := ends.Lookup(s.o.Topic, p); ok {
+			n += max(0, end.Offset-next)
+		}
+	}
+	return n
+}

@@ -1,0 +1,182 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+var errRecreated = errors.New("topic was made anew")
+
+// assigned is asked where to begin with partitions that have become ours. It keeps
+// trying while the store is away, for as long as they are ours.
+func (s *session) assigned(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (
+	map[string]map[int32]kgo.Offset, error) {
+	<-s.ready
+	partitions := slices.Sorted(maps.Keys(offsets[s.o.Topic]))
+	for failures := 0; ; failures++ {
+		start, err := s.load(ctx, partitions)
+		if err == nil {
+			s.note(&s.writing, nil)
+			begin := make(map[int32]kgo.Offset, len(start))
+			for p, at := range start {
+				begin[p] = kgo.NewOffset().At(at).WithEpoch(-1)
+			}
+			s.o.Logger.Info("partitions assigned", "topic", s.o.Topic, "positions", start)
+			return map[string]map[int32]kgo.Offset{s.o.Topic: begin}, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if errors.Is(err, errRecreated) {
+			s.fail(err)
+			return nil, err
+		}
+		s.note(&s.writing, err)
+		s.o.Logger.Warn("positions are not known yet", "attempts", failures+1, "err", err)
+		if !sleep(ctx, backoff(failures, 0)) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// takenAway forgets partitions. A batch of theirs that is being written either
+// wins against the next owner or gets ErrMoved.
+func (s *session) takenAway(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+	partitions := topics[s.o.Topic]
+	if len(partitions) == 0 {
+		return
+	}
+	s.owned.Lock()
+	for _, p := range partitions {
+		delete(s.next, p)
+	}
+	s.owned.Unlock()
+	s.losses.Add(1)
+	s.o.Logger.Info("partitions taken away", "topic", s.o.Topic, "partitions", partitions)
+}
+
+// load reads the stored positions, takes the partitions as ours, and returns where
+// to fetch from. A partition whose records are gone is stopped and left out.
+func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+	cluster, id, err := identify(ctx, s.admin, s.o.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if id != s.topicID || cluster != s.cluster {
+		return nil, fmt.Errorf("topic %s: %w", s.o.Topic, errRecreated)
+	}
+	next, err := s.store.Positions(ctx, s.cluster, s.o.Topic, s.topicID, partitions)
+	if err != nil {
+		return nil, err
+	}
+	// After the positions: the log only grows, so an end before one is no race.
+	starts, err := s.admin.ListStartOffsets(ctx, s.o.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list start offsets: %w", err)
+	}
+	ends, err := s.admin.ListEndOffsets(ctx, s.o.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	begin := make(map[int32]int64, len(partitions))
+	for _, p := range partitions {
+		start, okStart := starts.Lookup(s.o.Topic, p)
+		end, okEnd := ends.Lookup(s.o.Topic, p)
+		if err := errors.Join(start.Err, end.Err); err != nil || !okStart || !okEnd {
+			return nil, fmt.Errorf("list offsets of partition %d: %w", p, err)
+		}
+		if s.within(p, next[p], start.Offset, end.Offset) {
+			begin[p] = max(next[p], start.Offset)
+		}
+	}
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	for p := range begin {
+		s.next[p] = next[p]
+	}
+	return begin, nil
+}
+
+// within reports whether the log still has what follows a position, and stops the
+// partition if not.
+func (s *session) within(p int32, next, start, end int64) bool {
+	switch {
+	case next != 0 && next < start:
+		s.stopPartition(p, fmt.Errorf("position is %d, but the log starts at %d", next, start),
+			start-next)
+		return false
+	case next > end:
+		s.stopPartition(p, fmt.Errorf("position is %d, but the log ends at %d", next, end), 0)
+		return false
+	}
+	s.mu.Lock()
+	_, stopped := s.stopped[p]
+	delete(s.stopped, p)
+	s.mu.Unlock()
+	if stopped {
+		s.client.ResumeFetchPartitions(map[string][]int32{s.o.Topic: {p}})
+	}
+	return true
+}
+
+// stopPartition lets a partition wait for a person.
+func (s *session) stopPartition(p int32, why error, lost int64) {
+	s.owned.Lock()
+	delete(s.next, p)
+	s.owned.Unlock()
+	s.client.PauseFetchPartitions(map[string][]int32{s.o.Topic: {p}})
+	s.mu.Lock()
+	_, known := s.stopped[p]
+	s.stopped[p] = why
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	s.lost.AddInt64(lost)
+	s.o.Logger.Error("partition is stopped", "topic", s.o.Topic, "partition", p, "lost", lost,
+		"err", why)
+}
+
+// reposition drops what is fetched of partitions and goes on from where the store
+// is. It returns an error only when ctx ends or the session has to.
+func (s *session) reposition(ctx context.Context, partitions []int32) error {
+	for failures := 0; ; failures++ {
+		partitions = s.stillOurs(partitions)
+		if len(partitions) == 0 {
+			return nil
+		}
+		begin, err := s.load(ctx, partitions)
+		if err == nil {
+			offsets := make(map[int32]kgo.EpochOffset, len(begin))
+			for p, at := range begin {
+				offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: at}
+			}
+			s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.o.Topic: offsets})
+			s.note(&s.writing, nil)
+			return nil
+		}
+		if errors.Is(err, errRecreated) {
+			return err
+		}
+		s.note(&s.writing, err)
+		s.o.Logger.Warn("positions are not known yet", "attempts", failures+1, "err", err)
+		s.client.AllowRebalance()
+		if !sleep(ctx, backoff(failures, 0)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *session) stillOurs(partitions []int32) []int32 {
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	return slices.DeleteFunc(slices.Clone(partitions), func(p int32) bool {
+		_, ours := s.next[p]
+		return !ours
+	})
+}

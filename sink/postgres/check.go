@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Report is what Check found.
+type Report struct {
+	Version           string // of the server, such as "15.18"
+	Fsync             bool
+	FullPageWrites    bool
+	SynchronousCommit string // a value of the setting of that name
+	Migrations        int    // applied
+	MigrationsWanted  int    // known to this program
+	// Events is the number of rows, exact up to 100,000; beyond that it is the
+	// planner's estimate and EventsExact is false.
+	Events          int64
+	EventsExact     bool
+	DeadLetters     int64
+	StrayRows       bool      // events_default holds rows
+	OldestPartition time.Time // start of its day, UTC; zero when there is none
+	NewestPartition time.Time // start of its day, UTC; zero when there is none
+}
+
+// Problems says in short sentences what endangers stored events.
+func (r *Report) Problems() []string {
+	var list []string
+	if !r.Fsync {
+		list = append(list, "fsync is off: a power cut can destroy the database")
+	}
+	if !r.FullPageWrites {
+		list = append(list, "full_page_writes is off: a power cut can tear pages")
+	}
+	if r.SynchronousCommit == "off" {
+		list = append(list, "synchronous_commit is off: the sink turns it on for its own commits")
+	}
+	if r.Migrations != r.MigrationsWanted {
+		list = append(list, fmt.Sprintf("schema is at migration %d, this program knows %d",
+			r.Migrations, r.MigrationsWanted))
+	}
+	if r.StrayRows {
+		list = append(list, "events_default holds rows: days without a partition of their own")
+	}
+	return list
+}
+
+const checkSQL = `with days as (
+	select c.relname from pg_partition_tree('footfall.events') t
+	join pg_class c on c.oid = t.relid where t.isleaf and c.relname ~ '^events_[0-9]{8}$')
+select current_setting('server_version'), current_setting('fsync')::bool,
+	current_setting('full_page_writes')::bool, current_setting('synchronous_commit'),
+	(select version from footfall.schema_version),
+	(select count(*) from (select from footfall.events limit $1) x),
+	(select count(*) from footfall.dead_letters),
+	exists (select from footfall.events_default),
+	(select min(relname) from days), (select max(relname) from days)`
+
+// Check looks at the server and the tables. It changes nothing.
+func (s *Store) Check(ctx context.Context) (*Report, error) {
+	r := &Report{MigrationsWanted: migrationsWanted()}
+	const exactMax = 100_000
+	var oldest, newest *string
+	err := s.pool.QueryRow(ctx, checkSQL, exactMax+1).Scan(&r.Version, &r.Fsync, &r.FullPageWrites,
+		&r.SynchronousCommit, &r.Migrations, &r.Events, &r.DeadLetters, &r.StrayRows,
+		&oldest, &newest)
+	if err != nil {
+		return nil, fmt.Errorf("check database: %w", err)
+	}
+	r.OldestPartition, r.NewestPartition = partitionDay(oldest), partitionDay(newest)
+	r.EventsExact = r.Events <= exactMax
+	if r.EventsExact {
+		return r, nil
+	}
+	const estimate = `select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+		from pg_partition_tree('footfall.events') t join pg_class c on c.oid = t.relid
+		where t.isleaf`
+	var n int64
+	if err := s.pool.QueryRow(ctx, estimate).Scan(&n); err != nil {
+		return nil, fmt.Errorf("check database: %w", err)
+	}
+	r.Events = max(r.Events, n)
+	return r, nil
+}
+
+func partitionDay(name *string) time.Time {
+	if name == nil {
+		return time.Time{}
+	}
+	day, err := time.Parse("20060102", strings.TrimPrefix(*name, "events_"))
+	if err != nil {
+		return time.Time{}
+	}
+	return day
+}

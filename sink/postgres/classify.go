@@ -1,0 +1,141 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"footfall/sink/consume"
+)
+
+// action is what an error asks for.
+type action string
+
+const (
+	again     action = "again"     // at once: a deadlock, a stale plan
+	stage     action = "stage"     // a key is there already: leave duplicates out
+	isolate   action = "isolate"   // a row is bad: find it, keep it as a dead letter
+	partition action = "partition" // a day has no partition: make it
+	smaller   action = "smaller"   // it took too long: try half of it
+	reconnect action = "reconnect" // the server or the way to it is away: soon
+	wait      action = "wait"      // the server is in trouble: not so soon
+	blocked   action = "blocked"   // rights or schema are wrong: a person has to act
+	moved     action = "moved"     // another consumer was here: read positions again
+)
+
+var actions = [...]action{again, stage, isolate, partition, smaller, reconnect, wait, blocked,
+	moved}
+
+// Pauses before another attempt. The caller adds its own backoff and jitter.
+const (
+	pauseShort = 100 * time.Millisecond
+	pauseLong  = 5 * time.Second
+)
+
+// Fault is an error of the database after which the same batch may be written
+// again, once Pause is over.
+type Fault struct {
+	action action
+	err    error
+}
+
+func (f *Fault) Error() string { return f.err.Error() }
+
+func (f *Fault) Unwrap() error { return f.err }
+
+// Pause is how long to wait at least. Trouble that a person has to end gets a long
+// one, so that logs stay readable and a sick server is left in peace.
+func (f *Fault) Pause() time.Duration {
+	if f.action == wait || f.action == blocked {
+		return pauseLong
+	}
+	return pauseShort
+}
+
+// policy maps SQLSTATEs, or their first characters, to what they ask for. The
+// longest match counts.
+var policy = map[string]action{
+	"08": reconnect, // connection
+	"57": reconnect, // operator: shutdown, crash, cannot connect now
+	"25": reconnect, // read only: we are on the wrong server
+
+	"53": wait, // out of disk, memory or connections
+	"55": wait, // not in the right state
+	"58": wait, // I/O
+	"XX": wait, // internal, corrupt
+
+	"40":    again, // serialization, deadlock
+	"0A000": again, // "cached plan must not change result type"
+
+	"55P03": smaller, // lock_timeout
+	"57014": smaller, // statement_timeout, or cancelled by a person
+
+	"22":    isolate, // data: bad text, number out of range
+	"23":    isolate, // constraint
+	"54":    isolate, // a limit, like the size of an index row
+	"P0001": isolate, // raised by a trigger of the operator's
+	"23505": stage,
+
+	"28": blocked, // authorisation
+	"3D": blocked, // no such database
+	"3F": blocked, // no such schema
+	"42": blocked, // no such column, no right
+}
+
+// classify says what an error of Write asks for. Nothing that may pass by itself
+// or by an operator's hand is ever taken for a bad row.
+func classify(err error) action {
+	if errors.Is(err, consume.ErrMoved) {
+		return moved
+	}
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return reconnect // network, timeout, closed
+	}
+	switch {
+	case pg.Code == "57014" && strings.Contains(pg.Message, "COPY from stdin failed"):
+		return isolate // the client could not encode a row
+	case pg.Code == "23514" && pg.ConstraintName == "":
+		return partition // "no partition of relation found for row"
+	}
+	for n := len(pg.Code); n >= 2; n-- {
+		if a, ok := policy[pg.Code[:n]]; ok {
+			return a
+		}
+	}
+	return wait
+}
+
+// actionOf is classify, except that an error of something else than storing rows
+// accuses no row, and that a wait for another's lock does not get shorter by
+// writing less.
+func actionOf(err error) action {
+	act := classify(err)
+	if _, ofRows := errors.AsType[*rowsError](err); ofRows {
+		return act
+	}
+	switch act {
+	case isolate, stage, partition:
+		return wait
+	case smaller:
+		return reconnect
+	}
+	return act
+}
+
+// faultf wraps an error for the caller of the package. ErrMoved stays what it is.
+func faultf(act action, err error, format string, args ...any) error {
+	if act == moved {
+		return consume.ErrMoved
+	}
+	return &Fault{act, fmt.Errorf(format+": %w", append(args, err)...)}
+}
+
+func (s *Store) faultf(err error, format string, args ...any) error {
+	act := actionOf(err)
+	s.meters.byAction[act].Inc()
+	return faultf(act, err, format, args...)
+}

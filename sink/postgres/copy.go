@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"footfall/event"
+)
+
+// rowsError is an error of storing rows, as opposed to one of the transaction
+// around them: only such a one can be a row's fault.
+type rowsError struct {
+	err  error
+	sent []*row // in the order of COPY's lines
+}
+
+func (e *rowsError) Error() string { return e.err.Error() }
+
+func (e *rowsError) Unwrap() error { return e.err }
+
+var copyLine = regexp.MustCompile(`COPY [^,\n]+, line (\d+)`)
+
+// at returns the row that COPY was at, or nil when the server did not tell.
+func (e *rowsError) at() *row {
+	pg, ok := errors.AsType[*pgconn.PgError](e.err)
+	if !ok {
+		return nil
+	}
+	m := copyLine.FindStringSubmatch(pg.Where)
+	if m == nil {
+		return nil
+	}
+	line, err := strconv.Atoi(m[1])
+	if err != nil || line < 1 || line > len(e.sent) {
+		return nil
+	}
+	return e.sent[line-1]
+}
+
+const (
+	copyDirect = "copy footfall.events (%s) from stdin (format binary)"
+	copyStage  = "copy pg_temp.footfall_stage (seq, part, %s) from stdin (format binary)"
+)
+
+// copyRows streams rows into the table, or into the staging table, numbered and
+// with the index of their part.
+func copyRows(ctx context.Context, tx pgx.Tx, rows []*row, toStage bool) error {
+	sql := fmt.Sprintf(copyDirect, columns)
+	if toStage {
+		sql = fmt.Sprintf(copyStage, columns)
+	}
+	source := &tuples{rows: rows, numbered: toStage}
+	tag, err := tx.Conn().PgConn().CopyFrom(ctx, source, sql)
+	if err != nil {
+		return &rowsError{err, rows}
+	}
+	if n := tag.RowsAffected(); n != int64(len(rows)) {
+		return fmt.Errorf("copy took %d of %d rows: a trigger leaves some out", n, len(rows))
+	}
+	return nil
+}
+
+// createStage makes the staging table, with the columns' types and none of their
+// constraints: what is wrong with a row shall show when it enters the real table.
+func createStage(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, fmt.Sprintf(`create temporary table footfall_stage on commit drop as
+		select 0 as seq, 0 as part, %s from footfall.events with no data`, columns))
+	return err
+}
+
+// unstage stores the staged rows of the numbers [from, to) that are not in the
+// table yet, and counts them by part.
+func unstage(ctx context.Context, tx pgx.Tx, from, to int) (inserted map[int]int64, err error) {
+	inserted = map[int]int64{}
+	got, err := tx.Query(ctx, fmt.Sprintf(`with run as (
+			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
+		fresh as (
+			insert into footfall.events (%[1]s) select %[1]s from run
+			on conflict do nothing returning occurred_at, event_id)
+		select part, count(*) from fresh join run using (occurred_at, event_id)
+		group by part`, columns), from, to)
+	if err != nil {
+		return nil, &rowsError{err, nil}
+	}
+	var part int
+	var n int64
+	if _, err := pgx.ForEachRow(got, []any{&part, &n}, func() error {
+		inserted[part] = n
+		return nil
+	}); err != nil {
+		return nil, &rowsError{err, nil}
+	}
+	return inserted, nil
+}
+
+// tuples reads as the byte stream of COPY BINARY. CopyFrom may go on reading for a
+// moment after it has returned, so a tuples value is used once and its rows' bodies
+// never change.
+type tuples struct {
+	rows     []*row
+	numbered bool
+	next     int    // row to send
+	head     []byte // what is left to send before body
+	body     []byte
+	space    [18]byte // of head
+	started  bool
+	ended    bool
+}
+
+var copyHeader = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+
+func (t *tuples) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(t.head) == 0 && len(t.body) == 0 && !t.advance() {
+			break
+		}
+		k := copy(p[n:], t.head)
+		t.head, n = t.head[k:], n+k
+		if len(t.head) == 0 {
+			k = copy(p[n:], t.body)
+			t.body, n = t.body[k:], n+k
+		}
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// advance takes up the next piece: header, rows, trailer. It reports false at the
+// end.
+func (t *tuples) advance() bool {
+	switch {
+	case !t.started:
+		t.started, t.head = true, copyHeader
+	case t.next < len(t.rows):
+		r := t.rows[t.next]
+		fields, head := len(event.Fields), t.space[:0]
+		if t.numbered {
+			head = binary.BigEndian.AppendUint16(head, uint16(fields+2))
+			head = binary.BigEndian.AppendUint32(appendLen(head, 4), uint32(t.next))
+			head = binary.BigEndian.AppendUint32(appendLen(head, 4), uint32(r.part))
+		} else {
+			head = binary.BigEndian.AppendUint16(head, uint16(fields))
+		}
+		t.head, t.body = head, r.body
+		t.next++
+	case !t.ended:
+		const trailer = 0xffff
+		t.ended, t.head = true, binary.BigEndian.AppendUint16(t.space[:0], trailer)
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,41 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Positions returns the next offset of each partition, 0 for one that was never
+// stored, and makes the row that Write compares and sets.
+func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
+	partitions []int32) (map[int32]int64, error) {
+	_, err := s.pool.Exec(ctx, `insert into footfall.sink_offsets
+		(cluster_id, topic_id, topic, partition, next_offset)
+		select $1, $2, $3, p, 0 from unnest($4::int[]) p order by p on conflict do nothing`,
+		cluster, topicID, topic, partitions)
+	if err != nil {
+		return nil, s.faultf(err, "make positions")
+	}
+	return s.positions(ctx, cluster, topicID, partitions)
+}
+
+func (s *Store) positions(ctx context.Context, cluster string, topicID [16]byte,
+	partitions []int32) (map[int32]int64, error) {
+	rows, err := s.pool.Query(ctx, `select partition, next_offset from footfall.sink_offsets
+		where cluster_id = $1 and topic_id = $2 and partition = any($3)`,
+		cluster, topicID, partitions)
+	if err != nil {
+		return nil, s.faultf(err, "read positions")
+	}
+	next := make(map[int32]int64, len(partitions))
+	var p int32
+	var n int64
+	if _, err := pgx.ForEachRow(rows, []any{&p, &n}, func() error {
+		next[p] = n
+		return nil
+	}); err != nil {
+		return nil, s.faultf(err, "read positions")
+	}
+	return next, nil
+}

@@ -1,0 +1,174 @@
+// Package postgres stores batches of records in PostgreSQL, each record exactly
+// once: as one row of footfall.events, or as one dead letter.
+//
+// Write is one transaction. It first moves each partition's row of
+// footfall.sink_offsets by compare-and-set; whoever does not find the position
+// where its batch begins gets consume.ErrMoved and has written nothing, so a
+// consumer that lost a partition without noticing cannot write a row twice. Then
+// come the rows (binary COPY, straight into the table), a row of footfall.ledger
+// for each partition, the dead letters, and the commit. All of it is there, or
+// none.
+//
+// What can go wrong, and what then happens:
+//   - The event is stored already (a page sent it twice, a spool was replayed):
+//     COPY stops at the key (occurred_at, event_id), and the batch goes through a
+//     staging table that leaves duplicates out and counts them.
+//   - A record cannot be read: a dead letter, reason undecodable.
+//   - The database refuses a row: the row is found by COPY's line number, else by
+//     halving, and becomes a dead letter, reason refused_by_database.
+//   - The connection dies at the commit: the position tells, on a new connection,
+//     whether it took place.
+//   - The day has no partition: it is made. Rows of a day that has none go to
+//     events_default.
+//   - Everything else is the caller's to retry with the same batch; Fault.Pause
+//     says how long to wait at least. classify is the whole policy.
+//
+// The package imports sink/consume for the shape of a batch, and nothing flows the
+// other way. pgx and tern are used only here.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"footfall/event"
+)
+
+// connectionsMax bounds the pool: one writes, one makes partitions or reads an
+// outcome, the others serve readers.
+const connectionsMax = 4
+
+// Options of a Store. Logger and Metrics may be nil.
+type Options struct {
+	// DatabaseURL is a postgres:// URL or key=value string as libpq takes them. The
+	// server has to take writes: of several hosts the first that does is used.
+	DatabaseURL string
+	Logger      *slog.Logger
+	Metrics     *metrics.Set
+}
+
+// Store is a database of events. It is safe for concurrent use.
+type Store struct {
+	pool    *pgxpool.Pool
+	log     *slog.Logger
+	meters  meters
+	decoder event.Decoder
+
+	days map[int64]dayState // by days since 1970
+	mu   sync.Mutex         // guards days
+
+	// staging counts down the batches that go through the staging table at once:
+	// where one duplicate came, more follow, and each would cost a COPY in vain.
+	staging atomic.Int32
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// Open connects, brings the schema up to date and makes the partitions around
+// today. It does not retry: a database that is away is an error. Close the store.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := Connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepareDatabase(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.done.Go(func() { s.keepDays(keep) })
+	return s, nil
+}
+
+// Connect returns a store for reading: it changes nothing in the database, and does
+// not connect before it is used, so that the database may come later. Close it.
+func Connect(ctx context.Context, o Options) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	pool, err := connect(ctx, o.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{pool: pool, log: o.Logger, meters: newMeters(o.Metrics),
+		days: map[int64]dayState{}, stop: func() {}}, nil
+}
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("reach database: %w", err)
+	}
+	return nil
+}
+
+// Close waits for running calls and ends the connections.
+func (s *Store) Close() {
+	s.stop()
+	s.done.Wait()
+	s.pool.Close()
+}
+
+func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read database url: %w", err)
+	}
+	config.MaxConns = connectionsMax
+	// After a failover an address can lead to the old, now read-only server.
+	if config.ConnConfig.ValidateConnect == nil {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	params := config.ConnConfig.RuntimeParams
+	if params["application_name"] == "" {
+		params["application_name"] = "footfall"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach database: %w", err)
+	}
+	return pool, nil
+}
+
+func (s *Store) prepareDatabase(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	r, err := s.Check(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range r.Problems() {
+		s.log.Warn("database setting endangers stored events", "problem", p)
+	}
+	// A day that cannot be made now is no reason not to start: its rows have a
+	// place in events_default, and the next hour tries again.
+	if err := s.ensureDays(ctx, daysAround(time.Now())); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		s.log.Warn("partitions are not all made", "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"footfall/sink/consume"
+)
+
+// attempt is the transaction.
+func (s *Store) attempt(ctx context.Context, w *work) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) // no-op after a commit
+	if err := claim(ctx, tx, w); err != nil {
+		return err
+	}
+	if err := storeRows(ctx, tx, w); err != nil {
+		return err
+	}
+	w.settle()
+	if err := record(ctx, tx, w); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		pg, ok := errors.AsType[*pgconn.PgError](err)
+		if errors.Is(err, pgx.ErrTxCommitRollback) || ok && pg.Severity == "ERROR" {
+			return fmt.Errorf("commit: %w", err)
+		}
+		return &lostCommit{err}
+	}
+	return nil
+}
+
+// The settings of the transaction. Local ones, so that they hold behind a pooler
+// too; a stopped sink must not keep its lock on the positions for ever.
+const settings = `select set_config('statement_timeout', '60s', true),
+	set_config('lock_timeout', '20s', true),
+	set_config('idle_in_transaction_session_timeout', '10s', true),
+	case when current_setting('synchronous_commit') = 'off'
+		then set_config('synchronous_commit', 'on', true) end`
+
+// claim moves the positions, first of all: whoever else wants them waits here, and
+// then finds them moved, instead of copying in vain.
+func claim(ctx context.Context, tx pgx.Tx, w *work) error {
+	batch := &pgx.Batch{}
+	batch.Queue(settings)
+	batch.Queue("set constraints all immediate")
+	for _, p := range w.Parts {
+		batch.Queue(`update footfall.sink_offsets set next_offset = $5
+			where cluster_id = $1 and topic_id = $2 and partition = $3 and next_offset = $4`,
+			w.ClusterID, w.TopicID, p.Partition, p.From, p.To)
+	}
+	results := tx.SendBatch(ctx, batch)
+	defer results.Close()
+	for i := range batch.Len() {
+		tag, err := results.Exec()
+		if err != nil {
+			return fmt.Errorf("move positions: %w", err)
+		}
+		if i >= 2 && tag.RowsAffected() == 0 {
+			return consume.ErrMoved
+		}
+	}
+	if err := results.Close(); err != nil {
+		return fmt.Errorf("move positions: %w", err)
+	}
+	return nil
+}
+
+func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
+	rows := w.live()
+	if len(rows) == 0 {
+		return nil
+	}
+	if w.path == direct {
+		for _, r := range rows {
+			w.tally[r.part].inserted++
+		}
+		if err := copyRows(ctx, tx, rows, false); err != nil {
+			return fmt.Errorf("copy %d events: %w", len(rows), err)
+		}
+		return nil
+	}
+	if err := createStage(ctx, tx); err != nil {
+		return fmt.Errorf("make staging table: %w", err)
+	}
+	if w.path == halved {
+		return isolateRows(ctx, tx, w, rows)
+	}
+	if err := copyRows(ctx, tx, rows, true); err != nil {
+		return fmt.Errorf("stage %d events: %w", len(rows), err)
+	}
+	return storeRun(ctx, tx, w, rows, 0, len(rows))
+}
+
+// storeRun stores the staged rows of the numbers [from, to).
+func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int) error {
+	inserted, err := unstage(ctx, tx, from, to)
+	if err != nil {
+		return fmt.Errorf("store %d staged events: %w", to-from, err)
+	}
+	for part, n := range inserted {
+		w.tally[part].inserted += n
+	}
+	for _, r := range rows[from:to] {
+		r.state = stored
+	}
+	return nil
+}
+
+// record writes what became of the batch: the ledger and the dead letters.
+func record(ctx context.Context, tx pgx.Tx, w *work) error {
+	batch := &pgx.Batch{}
+	for i, p := range w.Parts {
+		t := w.tally[i]
+		batch.Queue(`insert into footfall.ledger (cluster_id, topic_id, partition,
+			from_offset, to_offset, n_in, n_inserted, n_duplicate, n_dead)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			w.ClusterID, w.TopicID, p.Partition, p.From, p.To,
+			len(p.Records), t.inserted, t.duplicate, t.dead)
+	}
+	for i := range w.rows {
+		r := &w.rows[i]
+		if r.state != refused {
+			continue
+		}
+		batch.Queue(`insert into footfall.dead_letters (reason, sqlstate, detail, cluster_id,
+			topic_id, topic, partition, record_offset, key, value)
+			values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10)`,
+			string(r.reason), r.sqlstate, r.detail, w.ClusterID, w.TopicID, w.Topic,
+			w.Parts[r.part].Partition, r.record.Offset, r.record.Key, r.record.Value)
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("write ledger: %w", err)
+	}
+	return nil
+}

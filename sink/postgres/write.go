@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"footfall/event"
+	"footfall/sink/consume"
+)
+
+const (
+	hitsMax    = 3               // bad rows taken by line number before halving
+	triesMax   = 5               // attempts at once after a deadlock and the like
+	attemptMax = 3 * time.Minute // a server that answers nothing holds us no longer
+	stagingFor = 16              // batches after one that had duplicates
+)
+
+// Write stores a batch, each record as a row, a duplicate of one or a dead letter,
+// and moves its positions in the same transaction. On an error nothing is stored:
+// consume.ErrMoved, or a *Fault after which the same batch may be written again.
+// Only a batch that takes too long, or has bad rows that are hard to find, is split
+// into several transactions; when a later one then fails, another attempt gets
+// consume.ErrMoved, and the stored positions tell what is left.
+func (s *Store) Write(ctx context.Context, b consume.Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptMax)
+	defer cancel()
+	started := time.Now()
+	w := s.prepare(b)
+	if s.staging.Load() > 0 {
+		w.path = staged
+	}
+	if err := s.ensureDays(ctx, w.days(started)); err != nil {
+		return s.faultf(err, "write %d records", len(w.rows))
+	}
+	for {
+		err := s.attempt(ctx, w)
+		if lost, ok := errors.AsType[*lostCommit](err); ok {
+			err = s.outcome(ctx, w, lost)
+		}
+		if err == nil {
+			s.adapt(w)
+			s.meters.stored(w, started)
+			return nil
+		}
+		act := actionOf(err)
+		s.meters.byAction[act].Inc()
+		next := s.goOn(w, act, err)
+		if act == smaller || next && w.path == halved && len(w.rows) > isolateMax {
+			if first, second, ok := halves(w.Batch); ok {
+				return s.writeBoth(ctx, first, second)
+			}
+		}
+		if !next {
+			return faultf(act, err, "write %d records", len(w.rows))
+		}
+	}
+}
+
+func (s *Store) writeBoth(ctx context.Context, first, second consume.Batch) error {
+	if err := s.Write(ctx, first); err != nil {
+		return err
+	}
+	return s.Write(ctx, second)
+}
+
+// goOn prepares the batch for another attempt at once, or reports that there is no
+// use in one.
+func (s *Store) goOn(w *work, act action, err error) bool {
+	bad, _ := errors.AsType[*rowsError](err)
+	w.restart()
+	switch act {
+	case again:
+		w.tries++
+		return w.tries <= triesMax
+	case partition:
+		s.forgetDays()
+		return false
+	case stage:
+		if w.path == direct {
+			w.path = staged
+			return true
+		}
+	case isolate:
+		if r := bad.at(); r != nil && w.path != halved && w.hits < hitsMax {
+			w.hits++
+			r.refuseBy(bad)
+			return true
+		}
+		if w.path != halved {
+			w.path = halved
+			return true
+		}
+	}
+	return false
+}
+
+func (r *row) refuseBy(err error) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		r.refuse(event.RefusedByDatabase, pg.Code, pg.Message)
+		return
+	}
+	r.refuse(event.RefusedByDatabase, "", err.Error())
+}
+
+// adapt remembers whether duplicates are about.
+func (s *Store) adapt(w *work) {
+	for _, t := range w.tally {
+		if w.path == staged && t.duplicate > 0 {
+			s.staging.Store(stagingFor)
+			return
+		}
+	}
+	if w.path == staged {
+		s.staging.Add(-1)
+	}
+}

@@ -1,0 +1,134 @@
+// Package sink moves every record of the topic into PostgreSQL: each exactly once,
+// as a row of footfall.events or as a dead letter. It joins consume, which reads
+// Kafka, and postgres, which stores; their packages say how each of them deals with
+// what goes wrong. Here is only the order of starting and stopping.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"footfall/sink/consume"
+	"footfall/sink/postgres"
+)
+
+// Options of a Sink. Brokers and DatabaseURL are needed.
+type Options struct {
+	Brokers []string
+	// Dial connects to a broker; nil is plain TCP.
+	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+	// Topic and Group are consume.Topic and consume.Group by default.
+	Topic, Group string
+	DatabaseURL  string
+	// BatchRows is the most records of one transaction; consume.BatchRows by default.
+	BatchRows int
+	// Committed, if not nil, is told after each commit the next offset of the
+	// partitions in it. It is called by the consuming goroutine and must be quick.
+	Committed func(next map[int32]int64)
+	Logger    *slog.Logger // may be nil
+	Metrics   *metrics.Set // may be nil
+}
+
+// Sink is one consumer with its database. Its methods are safe for concurrent use.
+type Sink struct {
+	o Options
+
+	mu       sync.Mutex
+	away     error // why the database is not open
+	store    *postgres.Store
+	consumer *consume.Consumer
+}
+
+var errStarting = errors.New("not opened yet")
+
+// New returns a sink that does nothing before Run.
+func New(o Options) *Sink {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	return &Sink{o: o, away: errStarting}
+}
+
+// Run works until ctx ends, and keeps trying while the database or Kafka is away.
+// When ctx ends it finishes the batch in hand within 5 seconds, leaves the group,
+// closes the database and returns nil. Call it once.
+func (s *Sink) Run(ctx context.Context) error {
+	store := s.open(ctx)
+	if store == nil {
+		return nil
+	}
+	defer store.Close()
+	consumer := consume.New(consume.Options{
+		Brokers: s.o.Brokers, Dial: s.o.Dial, Topic: s.o.Topic, Group: s.o.Group,
+		BatchRows: s.o.BatchRows, Committed: s.o.Committed,
+		Logger: s.o.Logger, Metrics: s.o.Metrics,
+	}, store)
+	s.mu.Lock()
+	s.away, s.store, s.consumer = nil, store, consumer
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.away, s.store, s.consumer = errors.New("sink has stopped"), nil, nil
+	}()
+	return consumer.Run(ctx)
+}
+
+// Bounds of the pause between two attempts to open the database.
+const (
+	openPauseMin = 100 * time.Millisecond
+	openPauseMax = 5 * time.Second
+)
+
+// open returns nil when ctx ended first.
+func (s *Sink) open(ctx context.Context) *postgres.Store {
+	for pause := openPauseMin; ; pause = min(2*pause, openPauseMax) {
+		store, err := postgres.Open(ctx, postgres.Options{
+			DatabaseURL: s.o.DatabaseURL, Logger: s.o.Logger, Metrics: s.o.Metrics})
+		if err == nil {
+			return store
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.o.Logger.Warn("database is not open yet", "err", err)
+		s.mu.Lock()
+		s.away = err
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+// Ready returns nil when records flow, and else names what is away.
+func (s *Sink) Ready() error {
+	s.mu.Lock()
+	away, consumer := s.away, s.consumer
+	s.mu.Unlock()
+	if away != nil {
+		return fmt.Errorf("postgres is away: %w", away)
+	}
+	return consumer.Ready()
+}
+
+// Store returns the open database, or nil before it is open and after Run. It
+// belongs to the sink: do not close it.
+func (s *Sink) Store() *postgres.Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.store
+}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"footfall/collector"
 	"footfall/collector/intake"
@@ -88,18 +88,21 @@ func listen(setting string, a address) (net.Listener, error) {
 	return ln, nil
 }
 
-// together runs parts until ctx ends or one of them does, and then ends them all.
-// It returns the first error.
+// together runs parts until ctx ends or one of them does, and then ends them all. It
+// returns what they returned.
 func together(ctx context.Context, parts ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(parts))
 	for _, part := range parts {
-		wg.Go(func() { cancel(part(ctx)) })
+		go func() {
+			defer cancel()
+			ended <- part(ctx)
+		}()
 	}
-	wg.Wait()
-	if err := context.Cause(ctx); err != context.Canceled {
-		return err
+	var err error
+	for range parts {
+		err = errors.Join(err, <-ended)
 	}
-	return nil
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"strings"
@@ -12,6 +11,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"footfall/sink/postgres"
+	"footfall/sink/postgres/pgtest"
 )
 
 // board is what of a Grafana dashboard decides what is asked of the database.
@@ -89,72 +91,16 @@ func expand(
 	})
 }
 
-// testDatabase makes a database of its own, because footfall.events is a fixed name, and drops
-// it at the end.
-func testDatabase(t *testing.T) *pgx.Conn {
+// eventsTable gives a connection to an empty table, made by the sink's own migrations.
+func eventsTable(t *testing.T) *pgx.Conn {
 	t.Helper()
-	address := os.Getenv("TEST_DATABASE_URL")
-	if address == "" {
-		t.Skip("TEST_DATABASE_URL is not set: scripts/test starts a PostgreSQL and sets it")
-	}
-	admin := connect(t, address, "")
-	name := fmt.Sprintf("test_site_%d", rand.Uint64())
-	if _, err := admin.Exec(t.Context(), "create database "+name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// t.Context has ended by now.
-		ctx := context.Background()
-		if _, err := admin.Exec(ctx, "drop database "+name+" with (force)"); err != nil {
-			t.Error(err)
-		}
-		admin.Close(ctx)
-	})
-	conn := connect(t, address, name)
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
-}
-
-func connect(t *testing.T, address, database string) *pgx.Conn {
-	t.Helper()
-	config, err := pgx.ParseConfig(address)
+	url := pgtest.New(t)
+	store, err := postgres.Open(t.Context(), postgres.Options{DatabaseURL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if database != "" {
-		config.Database = database
-	}
-	conn, err := pgx.ConnectConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// createEvents makes the table that the board reads.
-func createEvents(t *testing.T, conn *pgx.Conn) {
-	t.Helper()
-	const ddl = `
-create schema footfall;
-create table footfall.events (
-	event_id uuid not null, schema smallint not null, site text not null, type text not null,
-	name text, occurred_at timestamptz not null, received_at timestamptz not null,
-	clock text not null, url text, hostname text, path text, query text, title text,
-	referrer text, referrer_host text, source text, channel text, utm_source text,
-	utm_medium text, utm_campaign text, utm_term text, utm_content text, click_id_type text,
-	visitor_id text, session_id text, user_id text, pageview_id text, ip inet, country text,
-	region text, city text, asn bigint, user_agent text, browser text, browser_version text,
-	os text, os_version text, device text, bot boolean not null, bot_reasons text[],
-	language text, timezone text, screen_w integer, screen_h integer, viewport_w integer,
-	viewport_h integer, engaged_ms bigint, scroll_pct smallint, revenue numeric, currency text,
-	transport text not null, snippet_version text, consent text, gpc boolean, props jsonb,
-	loaded_at timestamptz not null default clock_timestamp(),
-	primary key (occurred_at, event_id)
-) partition by range (occurred_at);
-create table footfall.events_default partition of footfall.events default;`
-	if _, err := conn.Exec(t.Context(), ddl); err != nil {
-		t.Fatal(err)
-	}
+	store.Close()
+	return pgtest.Connect(t, url)
 }
 
 // fillEvents writes three hours of events of two sites: every type, bots, holes in the columns
@@ -164,7 +110,7 @@ func fillEvents(t *testing.T, conn *pgx.Conn) {
 	const fill = `
 insert into footfall.events (event_id, schema, site, type, name, occurred_at, received_at, clock,
 	hostname, path, referrer_host, channel, utm_source, utm_medium, utm_campaign, visitor_id,
-	country, browser, os, device, bot, bot_reasons, engaged_ms, transport, loaded_at)
+	country, browser, os, device, bot, bot_reasons, engaged_ms, transport, gpc, loaded_at)
 select gen_random_uuid(), 1, (array['demo', 'o''hara'])[1 + i % 2], k.type,
 	case when k.type in ('click', 'form', 'custom') then 'name ' || i % 4 end,
 	at, at + interval '20 ms', 'client', 'shop.example', '/p/' || i % 9,
@@ -174,7 +120,7 @@ select gen_random_uuid(), 1, (array['demo', 'o''hara'])[1 + i % 2], k.type,
 	(array['DE', 'PT', null])[1 + i % 3], (array['Chrome', 'Firefox'])[1 + i % 2],
 	(array['Windows', 'iOS'])[1 + i % 2], (array['desktop', 'mobile'])[1 + i % 2],
 	i % 8 = 0, case when i % 8 = 0 then array['user-agent', 'headless'] end,
-	case when k.type = 'leave' then 1000 + i end, 'fetch', at + interval '150 ms'
+	case when k.type = 'leave' then 1000 + i end, 'fetch', i % 20 = 0, at + interval '150 ms'
 from generate_series(1, 2000) i,
 	lateral (select now() - i * interval '5 seconds' as at) a,
 	lateral (select (array['pageview', 'pageview', 'pageview', 'click', 'form', 'custom',
@@ -232,8 +178,7 @@ func askAll(
 
 func TestEveryQueryOfTheBoardAnswersOnAFilledDatabase(t *testing.T) {
 	t.Parallel()
-	conn := testDatabase(t)
-	createEvents(t, conn)
+	conn := eventsTable(t)
 	fillEvents(t, conn)
 	asked := 0
 	askAll(t, conn, []string{"demo", "o'hara"}, func(title, format string, columns []string, n int) {
@@ -253,8 +198,7 @@ func TestEveryQueryOfTheBoardAnswersOnAFilledDatabase(t *testing.T) {
 // Grafana expands "All" to nothing while there is no site yet.
 func TestEveryQueryOfTheBoardAnswersOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
-	conn := testDatabase(t)
-	createEvents(t, conn)
+	conn := eventsTable(t)
 	askAll(t, conn, nil, func(string, string, []string, int) {})
 }
 

@@ -69,13 +69,13 @@ type Forwarder struct {
 	stats  stats
 
 	mu         sync.Mutex
-	changed    chan struct{} // closed and renewed when window or broken changed
-	generation int           // of the present pass; promises of older ones count nothing
-	window     []entry       // sent and not done, oldest first
-	bytes      int64         // in window
-	next       uint64        // the watermark
+	changed    chan struct{}           // closed and renewed when the window got room
+	generation int                     // of the present pass; promises of older ones count nothing
+	abort      context.CancelCauseFunc // ends the present pass
+	window     []entry                 // sent and not done, oldest first
+	bytes      int64                   // in window
+	next       uint64                  // the watermark
 	confirmed  map[int32]int64
-	broken     error
 }
 
 type stats struct {
@@ -183,30 +183,37 @@ func (f *Forwarder) finish() {
 	f.storeWatermark(ctx)
 }
 
-// pass sends records from the watermark on until something breaks.
+// pass sends records from the watermark on until something breaks. That can come
+// while it waits for the next record, hence the context of its own.
 func (f *Forwarder) pass(ctx context.Context) error {
 	if err := f.makeTopic(ctx); err != nil {
 		return err
 	}
-	r := f.o.Read(f.begin())
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	r := f.o.Read(f.begin(abort))
 	defer r.Close()
 	for {
 		seq, key, value, err := r.Next(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f.admit(ctx, int64(len(key)+len(value)))
 		}
-		if err := f.admit(ctx, int64(len(key)+len(value))); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		f.send(seq, key, value)
 	}
 }
 
-func (f *Forwarder) begin() (from uint64) {
+func (f *Forwarder) begin(abort context.CancelCauseFunc) (from uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.generation++
-	f.window, f.bytes, f.broken = nil, 0, nil
+	f.abort = abort
+	f.window, f.bytes = nil, 0
 	return f.next
 }
 
@@ -261,8 +268,7 @@ func (f *Forwarder) answered(generation int, seq uint64, r *kgo.Record, err erro
 		return
 	}
 	if err != nil {
-		f.broken = err
-		f.wake()
+		f.abort(err)
 		return
 	}
 	e := f.entry(seq)

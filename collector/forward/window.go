@@ -20,12 +20,9 @@ type entry struct {
 func (f *Forwarder) admit(ctx context.Context, size int64) error {
 	for {
 		f.mu.Lock()
-		broken, changed := f.broken, f.changed
+		changed := f.changed
 		room := f.bytes == 0 || f.bytes+size <= f.o.Window
 		f.mu.Unlock()
-		if broken != nil {
-			return broken
-		}
 		if room {
 			return nil
 		}

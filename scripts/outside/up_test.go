@@ -1,0 +1,77 @@
+//go:build outside
+
+package outside
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestUpFindsEveryEventAgain runs up on its private PostgreSQL through an orderly
+// stop and a kill -9.
+func TestUpFindsEveryEventAgain(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	u := startUp(t, dir)
+	for _, want := range []string{u.Site + "/", u.Site + "/live", u.Collector + "/f.js", "Ctrl-C", "psql"} {
+		if !strings.Contains(u.out.String(), want) {
+			t.Errorf("up does not say %s", want)
+		}
+	}
+	send(t, "--data", dir, "-n", "300")
+	began := time.Now()
+	if status := u.stop(); status != 0 {
+		t.Errorf("up ended with status %d", status)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("up took %s to stop", took)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "up.json")); err == nil {
+		t.Error("up.json is still there")
+	}
+
+	u = startUp(t, dir)
+	waitForRows(t, u.DatabaseURL, 300)
+	out, status := run(t, "up", "--data", dir, "--listen", "127.0.0.1:0", "--site-listen",
+		"127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	if status != 1 || !strings.Contains(out, strconv.Itoa(u.cmd.Process.Pid)) {
+		t.Errorf("a second up: status %d, want 1 and the first one's pid:\n%s", status, out)
+	}
+
+	send(t, "--data", dir, "-n", "200")
+	u.kill()
+	u = startUp(t, dir)
+	waitForRows(t, u.DatabaseURL, 500)
+	if out, status := run(t, "doctor", "--data", dir); status != 0 {
+		t.Errorf("doctor: status %d\n%s", status, out)
+	}
+}
+
+// TestEventsWaitWhilePostgresIsAway cuts the way to the database under a running up.
+func TestEventsWaitWhilePostgresIsAway(t *testing.T) {
+	t.Parallel()
+	direct := database(t)
+	proxy := newProxy(t, direct)
+	u := startUp(t, filepath.Join(t.TempDir(), "data"), "--database-url", proxy.url)
+	send(t, "--data", u.dir, "-n", "50")
+	waitForRows(t, direct, 50)
+	proxy.cut()
+	send(t, "--data", u.dir, "-n", "200") // every one is accepted
+	if n := query(t, direct, "select count(*) from footfall.events"); n != 50 {
+		t.Fatalf("%d rows while the database was away", n)
+	}
+	proxy.mend()
+	waitForRows(t, direct, 250)
+}
+
+// send sends events and fails the test unless each was accepted.
+func send(t *testing.T, args ...string) {
+	t.Helper()
+	if out, status := run(t, append([]string{"send"}, args...)...); status != 0 {
+		t.Fatalf("send %v: status %d\n%s", args, status, out)
+	}
+}

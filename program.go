@@ -33,13 +33,13 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
-	v := info.Main.Version
+	revision := "unknown revision"
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			v += " " + s.Value[:min(12, len(s.Value))]
+			revision = s.Value[:min(12, len(s.Value))]
 		}
 	}
-	return v + " " + info.GoVersion
+	return info.Main.Version + " " + revision + " " + info.GoVersion
 }
 
 // running reads the up.json of a directory; ok is false when no up runs there.

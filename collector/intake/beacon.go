@@ -40,12 +40,14 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
 	s.take(ctx, env, func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
 }
 
-// goodType takes what a page can send without asking first, and JSON.
+// goodType takes what a page can send without asking first, and JSON. The form type is
+// what curl -d says of any body; forms themselves are not read.
 func goodType(contentType []byte) bool {
 	media, _, _ := bytes.Cut(contentType, []byte(";"))
 	media = bytes.TrimSpace(media)
 	return len(media) == 0 || asciiEqualFold(media, "text/plain") ||
-		asciiEqualFold(media, "application/json")
+		asciiEqualFold(media, "application/json") ||
+		asciiEqualFold(media, "application/x-www-form-urlencoded")
 }
 
 // take stores the good events of an envelope with one Append and answers. thanks

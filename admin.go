@@ -30,6 +30,14 @@ type health struct {
 	check func(ctx context.Context) (refused, degraded error)
 }
 
+// waiting is the health of a part whose work can wait while the process goes on.
+func waiting(h health) health {
+	return health{h.name, func(ctx context.Context) (refused, degraded error) {
+		refused, degraded = h.check(ctx)
+		return nil, errors.Join(refused, degraded)
+	}}
+}
+
 // report is the answer of /health/ready, read by doctor and by container checks.
 type report struct {
 	Status string            `json:"status"` // ok, degraded or unavailable

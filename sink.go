@@ -48,8 +48,9 @@ func (c *sinkFlags) options(p *program, set *metrics.Set, k kafkaFlags, database
 		BatchRows: int(c.BatchRows), DatabaseURL: databaseURL, Logger: p.log, Metrics: set}
 }
 
+// sinkHealth is unavailable while records cannot be stored: that is all a sink does.
 func sinkHealth(s *sink.Sink) health {
 	return health{"sink", func(context.Context) (refused, degraded error) {
-		return nil, s.Ready()
+		return s.Ready(), nil
 	}}
 }

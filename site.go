@@ -53,7 +53,7 @@ func (c *siteCmd) Run(ctx context.Context, p *program) error {
 		"collector", c.Collector)
 	a := &admin{set: set, log: p.log, health: []health{{"database",
 		func(ctx context.Context) (refused, degraded error) {
-			return nil, store.Ping(ctx)
+			return store.Ping(ctx), nil
 		}}}}
 	return together(ctx, pages.Run,
 		func(ctx context.Context) error { return serve(ctx, ln, pages) },

@@ -298,7 +298,7 @@ func (u *up) url(ln net.Listener) string { return "http://" + ln.Addr().String()
 
 func (u *up) admin() *admin {
 	a := &admin{set: u.set, log: u.p.log, health: []health{
-		collectorHealth(u.collector), sinkHealth(u.sink),
+		collectorHealth(u.collector), waiting(sinkHealth(u.sink)),
 	}}
 	if u.broker != nil {
 		a.tail = tailOf(consume.Options{Brokers: u.broker.Addrs(), Dial: u.broker.Dial,

@@ -205,8 +205,7 @@ func (c *Collector) Health() (refused, waiting error) {
 		refused = fmt.Errorf("spool: %w", err)
 	}
 	if d := c.forwarder.Oldest(); d > stale {
-		waiting = fmt.Errorf("kafka: the oldest record has been waiting for %s",
-			d.Round(time.Second))
+		waiting = fmt.Errorf("kafka: records have been waiting for %s", d.Round(time.Second))
 	}
 	return refused, waiting
 }

@@ -76,6 +76,8 @@ type Forwarder struct {
 	bytes      int64                   // in window
 	next       uint64                  // the watermark
 	confirmed  map[int32]int64
+	unreached  time.Time // since when the topic cannot be looked at; zero when it can
+	unacked    time.Time // since when deliveries fail; zero when they do not
 }
 
 type stats struct {
@@ -132,14 +134,22 @@ func (f *Forwarder) register() {
 	})
 }
 
-// Oldest returns how long the oldest sent record has been waiting to be done.
+// Oldest returns how long Kafka has kept us waiting: with the oldest record on its
+// way, or for an answer at all.
 func (f *Forwarder) Oldest() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.window) == 0 {
-		return 0
+	since := []time.Time{f.unreached, f.unacked}
+	if len(f.window) > 0 {
+		since = append(since, f.window[0].sent)
 	}
-	return time.Since(f.window[0].sent)
+	var longest time.Duration
+	for _, t := range since {
+		if !t.IsZero() {
+			longest = max(longest, time.Since(t))
+		}
+	}
+	return longest
 }
 
 // Run forwards until ctx ends, then waits up to two seconds for what is on its way
@@ -151,7 +161,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load watermark: %w", err)
 	}
-	f.next = next
+	f.next, f.unreached = next, time.Now()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.keepWatermark(ctx) })
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
@@ -186,7 +196,9 @@ func (f *Forwarder) finish() {
 // pass sends records from the watermark on until something breaks. That can come
 // while it waits for the next record, hence the context of its own.
 func (f *Forwarder) pass(ctx context.Context) error {
-	if err := f.makeTopic(ctx); err != nil {
+	err := f.makeTopic(ctx)
+	f.note(&f.unreached, err)
+	if err != nil {
 		return err
 	}
 	ctx, abort := context.WithCancelCause(ctx)
@@ -205,6 +217,18 @@ func (f *Forwarder) pass(ctx context.Context) error {
 			return err
 		}
 		f.send(seq, key, value)
+	}
+}
+
+// note remembers since when something fails.
+func (f *Forwarder) note(since *time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		*since = time.Time{}
+	case since.IsZero():
+		*since = time.Now()
 	}
 }
 
@@ -262,6 +286,7 @@ func (f *Forwarder) answered(generation int, seq uint64, r *kgo.Record, err erro
 			"raise the topic's max.message.bytes", "seq", seq, "bytes", len(r.Value))
 		err = f.o.Dead(seq, r.Value)
 	}
+	f.note(&f.unacked, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if generation != f.generation {

@@ -192,9 +192,15 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	reach(o.count() + 50)
 	stop()
 	o.judge(t, c.databaseURL)
+	// With Kafka away they have to end in time too.
+	kafka(t.Context(), t, "kill", "1", "--dir", c.kafkaDir)
 	for name, p := range map[string]*process{"collector": c.collector, "sink": c.sink} {
+		began := time.Now()
 		if status := p.stop(); status != 0 {
 			t.Errorf("%s ended with status %d", name, status)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s took %s to end", name, took)
 		}
 	}
 }

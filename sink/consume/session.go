@@ -97,7 +97,18 @@ func (s *session) leave() {
 	if err := s.client.LeaveGroupContext(ctx); err != nil {
 		s.o.Logger.Info("left the group without a word", "group", s.o.Group, "err", err)
 	}
-	s.client.Close()
+	// Close waits for the group's loop, which can hang in the network of a Kafka that
+	// is away. It ends by itself; the process does not have to wait for it.
+	closed := make(chan struct{})
+	go func() {
+		s.client.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		s.o.Logger.Warn("left a client that does not end", "group", s.o.Group)
+	}
 }
 
 func (s *session) consume(ctx context.Context) error {

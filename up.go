@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -135,8 +136,17 @@ func (u *up) openSpool(context.Context) error {
 		return fmt.Errorf("footfall up runs already on %s, as process %d: stop it, "+
 			"or choose another directory with --data", u.cmd.Data, locked.PID)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// One that a kill -9 left names addresses where nobody listens.
+	if err := os.Remove(u.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove old up.json: %w", err)
+	}
+	return nil
 }
+
+func (u *up) file() string { return filepath.Join(u.cmd.Data, "up.json") }
 
 // storeWatermark keeps the spool's position in the database that the events are in,
 // so that a database put back to an older state gets the events since again.
@@ -224,7 +234,7 @@ func (u *up) serve(ctx context.Context) error {
 	case <-u.databaseEnded():
 		err = errors.New("the private PostgreSQL ended: see postgres.log in the data directory")
 	}
-	os.Remove(filepath.Join(u.cmd.Data, "up.json"))
+	os.Remove(u.file())
 	cancel()
 	people.Wait()
 	stopSink()
@@ -278,7 +288,7 @@ func (u *up) tell() error {
 	if err != nil {
 		return fmt.Errorf("write up.json: %w", err)
 	}
-	path := filepath.Join(u.cmd.Data, "up.json")
+	path := u.file()
 	tmp := path + ".tmp"
 	if err := errors.Join(os.WriteFile(tmp, append(b, '\n'), 0o600), os.Rename(tmp, path)); err != nil {
 		return fmt.Errorf("write up.json: %w", err)

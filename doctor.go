@@ -137,10 +137,11 @@ func (c *doctorCmd) ready(ctx context.Context) (string, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return "", fmt.Errorf("%s answers %s, which is no health report", c.Admin, resp.Status)
 	}
-	said := r.Status
+	parts := []string{r.Status}
 	for _, name := range slices.Sorted(maps.Keys(r.Checks)) {
-		said += ", " + name + ": " + r.Checks[name]
+		parts = append(parts, name+": "+r.Checks[name])
 	}
+	said := strings.Join(parts, ", ")
 	// A degraded process does its work, so a container's check must not end it; a
 	// person who asks for everything wants to hear of it.
 	if r.Status == "unavailable" || r.Status != "ok" && !c.Ready {

@@ -62,6 +62,9 @@ func (d *Decoder) Envelope(body []byte) (*Envelope, *Refusal) {
 		return nil, r
 	}
 	env.Site = common.Site
+	if events != nil && !common.EventID.IsZero() {
+		return nil, refuse(BadEventID, "event_id belongs into each event, not beside events")
+	}
 	if events == nil {
 		common.finish()
 		if r := common.check(); r != nil {
@@ -86,13 +89,19 @@ func (env *Envelope) fill(events *fastjson.Value, common *Event) *Refusal {
 	}
 	env.Events = make([]Event, 0, len(list))
 	env.Indexes = make([]int, 0, len(list))
+	seen := make(map[UUID]bool, len(list))
 	for i, v := range list {
 		e := *common
-		if r := e.decodeClient(v); r != nil {
+		r := e.decodeClient(v)
+		if r == nil && seen[e.EventID] {
+			r = refuse(BadEventID, "event_id is that of an earlier event of the envelope")
+		}
+		if r != nil {
 			r.Index = i
 			env.Refused = append(env.Refused, *r)
 			continue
 		}
+		seen[e.EventID] = !e.EventID.IsZero()
 		e.Site = common.Site // an event cannot choose another site than its envelope
 		env.Events = append(env.Events, e)
 		env.Indexes = append(env.Indexes, i)

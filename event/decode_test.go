@@ -47,6 +47,8 @@ func TestEnvelopeRefusesWhatItCannotRead(t *testing.T) {
 		{"site an object", `{"site":{}}`, BadField},
 		{"NaN width", `{"site":"shop","screen_w":NaN}`, BadField},
 		{"infinite width", `{"site":"shop","screen_w":inf}`, BadField},
+		{"one id for all events", `{"site":"shop","event_id":"019ac000-1234-7abc-8def-0123456789ab",` +
+			`"events":[{},{}]}`, BadEventID},
 		{"bad transport", `{"site":"shop","transport":"pigeon"}`, BadField},
 	} {
 		var d Decoder
@@ -88,6 +90,34 @@ func TestOneBadEventDoesNotRefuseTheOthers(t *testing.T) {
 	}
 	if len(env.Refused) != len(want) {
 		t.Errorf("%d refusals, want %d", len(env.Refused), len(want))
+	}
+}
+
+func TestTheSecondUseOfAnIDIsRefused(t *testing.T) {
+	t.Parallel()
+	var d Decoder
+	const id = `{"event_id":"019ac000-1234-7abc-8def-0123456789ab","name":`
+	env, r := d.Envelope([]byte(`{"site":"shop","events":[` + id + `"a"},{},` + id + `"b"},{}]}`))
+	if r != nil {
+		t.Fatal(r)
+	}
+	if len(env.Events) != 3 || len(env.Refused) != 1 || env.Refused[0].Index != 2 ||
+		env.Refused[0].Reason != BadEventID {
+		t.Errorf("accepted %d, refused %v", len(env.Events), env.Refused)
+	}
+}
+
+func TestKeysOfPropsAreCleanedBeforeTheyAreMeasured(t *testing.T) {
+	t.Parallel()
+	var d Decoder
+	bad := strings.Repeat("a\xff", PropKeyBytesMax/3) // fits before, not after
+	if env, r := d.Envelope([]byte(`{"site":"shop","props":{"` + bad + `":1}}`)); r == nil ||
+		r.Reason != PropsTooLarge {
+		t.Errorf("a key that grows when cleaned: %v, %v", env, r)
+	}
+	env, r := d.Envelope([]byte(`{"site":"shop","props":{"a\u0000":1,"a":2}}`))
+	if r != nil || string(env.Events[0].Props) != `{"a":2}` {
+		t.Errorf("keys that become one: %v, %v", env, r)
 	}
 }
 

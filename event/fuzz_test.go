@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -48,6 +49,7 @@ func FuzzEnvelope(f *testing.F) {
 			`"props":{"a":[1.5e3,"\ud800",null,{"b":-0}]}},{"revenue":"-12.50","currency":"eur"}]}`,
 		`{"site":"s","screen_w":NaN,"gpc":1,"event_id":"019ac000-1234-7abc-8def-0123456789ab"}`,
 		`{"site":"s","title":"\u0000\u007f\ud83d\ude00` + "\xff" + `","screen_w":1536.5}`,
+		`{"site":"s","props":{"` + strings.Repeat("a\xff", 20) + `":1,"a\u0000":1,"a":2}}`,
 		`{"site":"s","occurred_at":1772627690000,"sent_at":1772627696789}`} {
 		f.Add([]byte(s))
 	}

@@ -76,7 +76,9 @@ func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
 	last := make(map[string]*fastjson.Value, o.Len())
 	keys := make([]string, 0, o.Len())
 	o.Visit(func(k []byte, v *fastjson.Value) {
-		key := string(k)
+		// Cleaned first: two keys that would be stored as one are one, and a limit
+		// that holds here holds in the record too.
+		key := cleanText(string(k))
 		if _, seen := last[key]; !seen {
 			keys = append(keys, key)
 		}

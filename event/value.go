@@ -12,13 +12,7 @@ import (
 // between characters. PostgreSQL refuses a whole batch for one NUL or one invalid
 // byte. It counts in Sanitised when it had to change something.
 func (e *Event) clean(s string, max int) string {
-	ok := s
-	if !utf8.ValidString(ok) {
-		ok = strings.ToValidUTF8(ok, "\uFFFD")
-	}
-	if strings.IndexByte(ok, 0) >= 0 {
-		ok = strings.ReplaceAll(ok, "\x00", "")
-	}
+	ok := cleanText(s)
 	if len(ok) > max {
 		ok = cut(ok, max)
 	}
@@ -26,6 +20,16 @@ func (e *Event) clean(s string, max int) string {
 		e.Sanitised++
 	}
 	return ok
+}
+
+func cleanText(s string) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	if strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(s, "\x00", "")
+	}
+	return s
 }
 
 func cut(s string, max int) string {

@@ -16,10 +16,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -63,6 +61,7 @@ type Collector struct {
 	spool     *spool.Spool
 	intake    *intake.Server
 	forwarder *forward.Forwarder
+	watermark forward.Watermark
 }
 
 // New opens the spool and makes the rooms. A spool that another process holds is a
@@ -120,16 +119,16 @@ func (c *Collector) append(_ context.Context, records [][]byte) error {
 }
 
 func (c *Collector) makeForwarder() (err error) {
-	var watermark forward.Watermark = c.spool.Watermark()
+	c.watermark = c.spool.Watermark()
 	if c.o.Watermark != nil {
-		watermark = c.o.Watermark(c.spool.ID())
+		c.watermark = c.o.Watermark(c.spool.ID())
 	}
 	c.forwarder, err = forward.New(forward.Options{
 		Brokers: c.o.Brokers, Dial: c.o.Dial, Topic: c.o.Topic, Partitions: c.o.Partitions,
 		Read:      func(from uint64) forward.Reader { return records{c.spool.Reader(from)} },
-		Watermark: watermark,
+		Watermark: c.watermark,
 		Release:   c.spool.Release,
-		Dead:      c.keepDead,
+		Dead:      c.spool.KeepDead,
 		Confirm:   c.o.Confirm,
 		Logger:    c.o.Logger.With("room", "forward"),
 		Metrics:   c.o.Metrics,
@@ -146,23 +145,17 @@ func (r records) Next(ctx context.Context) (seq uint64, key, value []byte, err e
 	return rec.Seq, key, value, err
 }
 
-// keepDead keeps a record that Kafka never takes in a file of its own.
-func (c *Collector) keepDead(seq uint64, value []byte) error {
-	dir := filepath.Join(c.o.SpoolDir, "dead")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("keep dead record: %w", err)
-	}
-	path := filepath.Join(dir, strconv.FormatUint(seq, 10)+".json")
-	if err := os.WriteFile(path, value, 0o600); err != nil {
-		return fmt.Errorf("keep dead record: %w", err)
-	}
-	return nil
-}
-
 // Run serves on ln and forwards until ctx ends. Then it stops listening, answers
 // what it has accepted, forwards for up to two more seconds, and closes the spool;
 // what is left there goes at the next start.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
+	next, err := c.watermark.Load(ctx)
+	if err == nil {
+		err = c.spool.SkipTo(next)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("begin at the watermark: %w", err), c.spool.Close())
+	}
 	serving := make(chan error, 1)
 	go func() { serving <- c.intake.Serve(ln) }()
 
@@ -172,7 +165,6 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	forwarded := make(chan error, 1)
 	wg.Go(func() { forwarded <- c.forwarder.Run(forwarding) })
 
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-serving:

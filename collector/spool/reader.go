@@ -124,13 +124,13 @@ func (r *Reader) read(end int64, last uint64) error {
 		if _, err := r.file.ReadAt(b, r.at); err != nil {
 			return fmt.Errorf("read spool segment: %w", err)
 		}
-		if n := r.take(b); n > 0 {
+		if n := r.take(b, last); n > 0 {
 			r.at += int64(n)
 			return nil
 		}
 		if r.at+size == end { // damaged up to the segment's end
-			if after, seq := resync(b); after > 0 {
-				r.damaged(seq, after)
+			if skip, seq := resync(b); skip > 0 {
+				r.damaged(seq, skip)
 				return nil
 			}
 			r.damaged(last, int(size))
@@ -140,16 +140,17 @@ func (r *Reader) read(end int64, last uint64) error {
 	}
 }
 
-// take queues the whole groups in b and returns their length.
-func (r *Reader) take(b []byte) int {
+// take queues the whole groups in b up to record last and returns their length. What
+// follows last was refused: it is of a group whose fsync failed.
+func (r *Reader) take(b []byte, last uint64) int {
 	r.queue = r.queue[:0]
 	n := 0
 	for {
 		records, _, size := group(b[n:])
-		if size == 0 {
+		if size == 0 || len(records) > 0 && records[0].Seq > last {
 			return n
 		}
-		if n == 0 {
+		if n == 0 && len(records) > 0 {
 			r.leave(records[0].Seq - 1)
 		}
 		r.queue = append(r.queue, records...)

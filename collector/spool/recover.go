@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ func (s *Spool) recover() error {
 		}
 	}
 	if len(s.segments) == 0 {
-		s.id = event.NewUUID(time.Now())
+		s.id, s.next = event.NewUUID(time.Now()), 1
 		g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, 1, 0)
 		if err != nil {
 			return fmt.Errorf("make first segment: %w", err)
@@ -45,7 +46,7 @@ func (s *Spool) recover() error {
 	if err := active.cutTail(s.o.SegmentBytes); err != nil {
 		return fmt.Errorf("cut unfinished end of %s: %w", active.path, err)
 	}
-	s.durable = active.last
+	s.durable, s.next = active.last, max(active.first, active.last+1)
 	return nil
 }
 
@@ -54,9 +55,7 @@ func (s *Spool) recover() error {
 func (s *Spool) adopt(path string) error {
 	g, id, err := openSegment(path)
 	if errors.Is(err, errHeader) {
-		aside := path + ".corrupt"
-		s.o.Logger.Error("set aside spool segment with a damaged header", "path", aside)
-		return os.Rename(path, aside)
+		return s.setAside(path)
 	}
 	if err != nil {
 		return err
@@ -68,6 +67,18 @@ func (s *Spool) adopt(path string) error {
 	s.id = id
 	s.segments = append(s.segments, g)
 	return nil
+}
+
+func (s *Spool) setAside(path string) error {
+	aside := path + ".corrupt"
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		aside = fmt.Sprintf("%s.%d.corrupt", path, i)
+	}
+	s.o.Logger.Error("set aside spool segment with a damaged header", "path", aside)
+	return errors.Join(os.Rename(path, aside), syncDir(s.o.Dir))
 }
 
 // cutTail finds the last commit frame and clears what follows it.

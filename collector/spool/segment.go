@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -44,6 +45,7 @@ type segment struct {
 	before uint64 // number of the last committed record of the segment before it
 	end    int64  // bytes up to and with the last commit frame
 	last   uint64 // number of the last committed record; before when it has none
+	broken bool   // a write or fsync failed: nothing is written to it any more
 }
 
 func segmentPath(dir string, first uint64) string {
@@ -89,7 +91,11 @@ func openSegment(path string) (*segment, event.UUID, error) {
 		return nil, id, err
 	}
 	b := make([]byte, headerSize)
-	if _, err := f.ReadAt(b, 0); err != nil {
+	_, err = f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) { // a kill came before the header was there
+		return nil, id, errors.Join(errHeader, f.Close())
+	}
+	if err != nil {
 		return nil, id, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
 	}
 	crc := binary.LittleEndian.Uint32(b[headerSize-4:])
@@ -194,9 +200,10 @@ func readRecord(b []byte) (Record, int) {
 	return Record{Seq: binary.LittleEndian.Uint64(b[8:]), Payload: b[recordHead:end]}, int(end)
 }
 
-// resync finds the first intact commit frame in b and returns the offset behind it,
-// or 0. What stands before it is damaged, what follows is a group again.
-func resync(b []byte) (after int, last uint64) {
+// resync finds where b goes on behind damage: skip is the offset of the next intact
+// group or, when only a commit frame is intact, of what follows it. last is the
+// number of the last record that was skipped. skip 0 means that nothing is intact.
+func resync(b []byte) (skip int, last uint64) {
 	mark := []byte{0xff, 0xff, 0xff, 0xff}
 	for at := 0; ; at++ {
 		i := bytes.Index(b[at:], mark)
@@ -204,8 +211,15 @@ func resync(b []byte) (after int, last uint64) {
 			return 0, 0
 		}
 		at += i
-		if ok, seq, _, _ := readCommit(b[at:]); ok {
-			return at + commitSize, seq
+		ok, seq, size, _ := readCommit(b[at:])
+		if !ok {
+			continue
 		}
+		if start := at - int(size); start > 0 {
+			if records, _, n := group(b[start:]); n > 0 && len(records) > 0 {
+				return start, records[0].Seq - 1
+			}
+		}
+		return at + commitSize, seq
 	}
 }

@@ -12,8 +12,9 @@
 //     acknowledged and is cut at Open.
 //   - a failed write or fsync: the waiting appends get the error, the file is not
 //     written to again (after a failed fsync the kernel may have dropped the
-//     pages), and a new segment is begun. When that fails too the spool stays
-//     closed for writing and every append says why.
+//     pages), and the next group begins a new one.
+//   - a watermark ahead of the spool (an older copy of the directory was put back):
+//     SkipTo goes on with numbers that no reader has passed.
 //   - damaged bytes in the middle: the reader steps over them to the next intact
 //     group and counts exactly which sequence numbers are missing. Nothing is wiped.
 //   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
@@ -29,7 +30,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"footfall/event"
@@ -49,7 +52,7 @@ var (
 type Options struct {
 	Dir          string        // made when missing, mode 0700
 	SegmentBytes int64         // 16 MiB; size of one preallocated file
-	MaxBytes     int64         // 1 GiB; of all segments together
+	MaxBytes     int64         // 1 GiB; of all segments together, at least two
 	MinFree      int64         // 512 MiB; bytes the disk has to keep free, less than 0 for none
 	Waiting      int           // 8192; appends that may wait for the disk at once
 	Logger       *slog.Logger  // required
@@ -86,14 +89,18 @@ type Spool struct {
 	done   chan struct{} // closed when the writer has ended
 	enter  sync.RWMutex  // held for reading while entering the queue
 
+	waiting atomic.Int64 // bytes of the appends in the queue
+
 	mu       sync.Mutex
 	grown    *sync.Cond // durable or the set of segments changed
 	segments []*segment // oldest first; the last one is being written
 	durable  uint64     // every record up to this number is on disk
-	failed   error      // why nothing can be written any more
+	next     uint64     // numbers before it are not given out any more
+	failed   error      // why the last group was not written; nil when it was
 	stopping bool
 
-	free     int64 // bytes the disk had free at freeAsOf
+	disk     sync.Mutex // a hanging disk must not stop readers, hence not mu
+	free     int64      // bytes the disk had free at freeAsOf
 	freeAsOf time.Time
 }
 
@@ -105,7 +112,8 @@ type stats struct {
 // pending is one Append on its way to the disk.
 type pending struct {
 	records [][]byte
-	bytes   int64 // framed
+	bytes   int64  // framed
+	skipTo  uint64 // not 0: no records, but a new segment that begins with this number
 	err     error
 	done    chan struct{}
 }
@@ -114,8 +122,16 @@ type pending struct {
 // acknowledged from its end. Close it.
 func Open(o Options) (*Spool, error) {
 	o.defaults()
+	if o.MaxBytes < 2*o.SegmentBytes {
+		// The segment being written never goes: one alone would be full for good.
+		return nil, fmt.Errorf("spool of %d bytes is too small: give it at least %d, two segments",
+			o.MaxBytes, 2*o.SegmentBytes)
+	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make spool directory: %w", err)
+	}
+	if err := syncDir(filepath.Dir(o.Dir)); err != nil {
+		return nil, err
 	}
 	unlock, err := Lock(o.Dir)
 	if err != nil {
@@ -165,14 +181,42 @@ func (s *Spool) Append(records [][]byte) error {
 	if err := s.room(p.bytes); err != nil {
 		return err
 	}
-	if err := s.submit(p); err != nil {
+	return s.submit(p)
+}
+
+// SkipTo makes next the number of the next record, when it would be a lower one. It
+// is for a watermark that is ahead of the spool, as after an older copy of the
+// directory was put back: readers from that watermark on would never see numbers
+// that are given out a second time. Call it before the first append.
+func (s *Spool) SkipTo(next uint64) error {
+	s.mu.Lock()
+	durable, first := s.durable, max(s.next, s.durable+1)
+	s.mu.Unlock()
+	if next <= first {
+		return nil
+	}
+	s.o.Logger.Error("spool is older than its watermark: it goes on with later numbers",
+		"durable", durable, "next", next)
+	return s.submit(&pending{skipTo: next, done: make(chan struct{})})
+}
+
+// waitingMax bounds the memory of the appends that wait for a slow disk.
+const waitingMax = 64 << 20
+
+func (s *Spool) submit(p *pending) error {
+	if s.waiting.Add(p.bytes) > waitingMax {
+		s.waiting.Add(-p.bytes)
+		return ErrBusy
+	}
+	defer s.waiting.Add(-p.bytes)
+	if err := s.enqueue(p); err != nil {
 		return err
 	}
 	<-p.done
 	return p.err
 }
 
-func (s *Spool) submit(p *pending) error {
+func (s *Spool) enqueue(p *pending) error {
 	s.enter.RLock()
 	defer s.enter.RUnlock()
 	select {
@@ -191,24 +235,26 @@ func (s *Spool) submit(p *pending) error {
 // room refuses early what would not fit.
 func (s *Spool) room(bytes int64) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed != nil {
-		return s.failed
-	}
 	active := s.segments[len(s.segments)-1]
-	if active.end+bytes+commitSize <= s.o.SegmentBytes {
-		return s.diskRoom()
-	}
-	if int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes {
+	full := (active.broken || active.end+bytes+commitSize > s.o.SegmentBytes) && s.atMax()
+	s.mu.Unlock()
+	if full {
 		return ErrFull
 	}
 	return s.diskRoom()
+}
+
+// atMax says that there can be no further segment. It is called with mu locked.
+func (s *Spool) atMax() bool {
+	return int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes
 }
 
 func (s *Spool) diskRoom() error {
 	if s.o.MinFree < 0 {
 		return nil
 	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
 	if now := time.Now(); now.Sub(s.freeAsOf) >= s.o.DiskCheck {
 		free, err := diskFree(s.o.Dir)
 		if err != nil {
@@ -236,18 +282,19 @@ func (s *Spool) Durable() uint64 {
 	return s.durable
 }
 
-// Err says why the spool takes no more records, or nil.
+// Err says why the spool takes no records at present, or nil.
 func (s *Spool) Err() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed != nil {
-		return s.failed
+	failed := s.failed
+	s.mu.Unlock()
+	if failed != nil {
+		return failed
 	}
-	if int64(len(s.segments))*s.o.SegmentBytes >= s.o.MaxBytes {
-		return ErrFull
-	}
-	return s.diskRoom()
+	return s.room(recordRoom)
 }
+
+// recordRoom is what Err takes for the room of one more group.
+const recordRoom = 1 << 10
 
 // Release lets go of every record before seq. Files are deleted whole, so some of
 // those records may still be there at the next Open.

@@ -317,6 +317,143 @@ func TestFailedWriteFailsTheAppendAndGoesOnInANewSegment(t *testing.T) {
 	}
 }
 
+func TestRefusedGroupStaysRefusedAfterARestart(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 3)
+	// The group reaches the disk, but its fsync does not succeed.
+	g := s.segments[0]
+	b := appendCommit(appendRecord(nil, 4, payload(4)), 4)
+	if _, err := g.file.WriteAt(b, g.end); err != nil {
+		t.Fatal(err)
+	}
+	s.abandon(g, errors.New("fsync failed"), 5)
+	add(t, s, 5, 6)
+	crash(t, s)
+	s = open(t, o)
+	if got, want := readTo(t, s, 1, 6), []uint64{1, 2, 3, 5, 6}; !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
+func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	o.MaxBytes = 2 * o.SegmentBytes
+	s := open(t, o)
+	n := 1
+	for ; len(s.segments) < 2; n++ {
+		add(t, s, n, n)
+	}
+	s.segments[1].file.Close()
+	if err := s.Append([][]byte{payload(n)}); err == nil {
+		t.Fatal("Append to a closed file succeeded")
+	}
+	if err := s.Append([][]byte{payload(n)}); !errors.Is(err, ErrFull) {
+		t.Fatalf("Append without room for a new segment: %v, want ErrFull", err)
+	}
+	if s.Err() == nil {
+		t.Error("Err is nil while nothing can be written")
+	}
+	s.Release(s.Durable())
+	add(t, s, n+1, n+2)
+	if err := s.Err(); err != nil {
+		t.Errorf("Err is %v after an append succeeded", err)
+	}
+}
+
+func TestNumbersBeforeAWatermarkAreNotGivenOutAgain(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 10)
+	if err := s.SkipTo(101); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SkipTo(50); err != nil { // already past it
+		t.Fatal(err)
+	}
+	add(t, s, 101, 103)
+	if got := readTo(t, s, 101, 103); !slices.Equal(got, upTo(101, 103)) {
+		t.Errorf("read %v", got)
+	}
+	crash(t, s)
+	s = open(t, o)
+	add(t, s, 104, 105)
+	if got := readTo(t, s, 1, 105); !slices.Equal(got, append(upTo(1, 10), upTo(101, 105)...)) {
+		t.Errorf("after a restart read %v", got)
+	}
+	if n := s.stats.missing.Get(); n != 0 {
+		t.Errorf("counted %d missing: numbers that were skipped are no records", n)
+	}
+}
+
+func TestKillWhileASegmentIsMadeDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 5)
+	for i, content := range [][]byte{{}, make([]byte, 20), make([]byte, o.SegmentBytes)} {
+		path := segmentPath(o.Dir, 6)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		crash(t, s)
+		s = open(t, o)
+		if s.Durable() != 5 {
+			t.Fatalf("content %d: durable is %d, want 5", i, s.Durable())
+		}
+	}
+	add(t, s, 6, 60)
+	if got := readTo(t, s, 1, 60); !slices.Equal(got, upTo(1, 60)) {
+		t.Errorf("read %v", got)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(o.Dir, "*.corrupt")); len(aside) != 3 {
+		t.Errorf("set aside %v, want three files", aside)
+	}
+}
+
+func TestDamagedCommitFrameCostsItsOwnGroupOnly(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 10)
+	group := int64(recordHead + len(payload(1)) + commitSize)
+	flip(t, s.segments[0].path, headerSize+2*group-5) // in the commit frame of the second
+	want := slices.Delete(upTo(1, 10), 1, 2)
+	if got := readTo(t, s, 1, 10); !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+	if n := s.stats.missing.Get(); n != 1 {
+		t.Errorf("counted %d missing, want 1", n)
+	}
+}
+
+func TestSpoolOfOneSegmentIsRefused(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	o.MaxBytes = 2*o.SegmentBytes - 1
+	if s, err := Open(o); err == nil {
+		s.Close()
+		t.Error("a spool that would be full for good was opened")
+	}
+}
+
+func TestDeadRecordIsKept(t *testing.T) {
+	t.Parallel()
+	s := open(t, options(t.TempDir()))
+	for range 2 { // again after a restart of the forwarder
+		if err := s.KeepDead(7, []byte(`{"a":1}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(s.o.Dir, "dead", s.ID().String()+"-7.json"))
+	if err != nil || string(b) != "{\"a\":1}\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestAppendLargerThanASegmentIsRefused(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())

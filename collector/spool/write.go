@@ -24,14 +24,28 @@ func (s *Spool) write() {
 				return
 			}
 		}
-		var batch []*pending
-		batch, carry = s.gather(first)
-		err := s.commit(batch, buf)
+		batch := []*pending{first}
+		if first.skipTo == 0 {
+			batch, carry = s.gather(first)
+		}
+		err := s.answer(batch, buf)
 		for _, p := range batch {
 			p.err = err
 			close(p.done)
 		}
 	}
+}
+
+func (s *Spool) answer(batch []*pending, buf []byte) (err error) {
+	if next := batch[0].skipTo; next > 0 {
+		_, err = s.roll(next)
+	} else {
+		err = s.commit(batch, buf)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+	return err
 }
 
 // gather takes further appends without waiting, as long as the group stays within
@@ -46,7 +60,7 @@ func (s *Spool) gather(first *pending) (batch []*pending, carry *pending) {
 			if !ok {
 				return batch, nil
 			}
-			if total+p.bytes > limit {
+			if p.skipTo > 0 || total+p.bytes > limit {
 				return batch, p
 			}
 			batch = append(batch, p)
@@ -60,11 +74,8 @@ func (s *Spool) gather(first *pending) (batch []*pending, carry *pending) {
 
 func (s *Spool) commit(batch []*pending, buf []byte) error {
 	s.mu.Lock()
-	failed, active, seq := s.failed, s.segments[len(s.segments)-1], s.nextSeq()
+	active, seq := s.segments[len(s.segments)-1], max(s.next, s.durable+1)
 	s.mu.Unlock()
-	if failed != nil {
-		return failed
-	}
 	b := buf[:0]
 	first, records := seq, 0
 	for _, p := range batch {
@@ -75,7 +86,7 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 		records += len(p.records)
 	}
 	b = appendCommit(b, seq-1)
-	if active.end+int64(len(b)) > s.o.SegmentBytes {
+	if active.broken || active.end+int64(len(b)) > s.o.SegmentBytes {
 		next, err := s.roll(first)
 		if err != nil {
 			return err
@@ -84,7 +95,8 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 	}
 	started := time.Now()
 	if err := writeAndSync(active, b); err != nil {
-		return s.abandon(err, seq)
+		s.abandon(active, err, seq)
+		return err
 	}
 	s.stats.syncSeconds.UpdateDuration(started)
 	s.stats.groups.Inc()
@@ -96,12 +108,6 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 	active.last, s.durable = seq-1, seq-1
 	s.grown.Broadcast()
 	return nil
-}
-
-// nextSeq is the number of the next record: behind the last durable one, or where
-// a segment begun after a failure says.
-func (s *Spool) nextSeq() uint64 {
-	return max(s.durable+1, s.segments[len(s.segments)-1].first)
 }
 
 func writeAndSync(g *segment, b []byte) error {
@@ -117,8 +123,7 @@ func writeAndSync(g *segment, b []byte) error {
 // roll begins a new segment whose first record has number first.
 func (s *Spool) roll(first uint64) (*segment, error) {
 	s.mu.Lock()
-	full := int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes
-	before := s.durable
+	full, before := s.atMax(), s.durable
 	s.mu.Unlock()
 	if full {
 		return nil, ErrFull
@@ -130,21 +135,18 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segments = append(s.segments, g)
+	s.next = first
 	s.grown.Broadcast()
 	return g, nil
 }
 
-// abandon leaves a file that could not be written or fsynced and begins another.
-// The numbers of the failed group are not used again: some of its bytes may be on
-// disk.
-func (s *Spool) abandon(cause error, next uint64) error {
+// abandon leaves a file that could not be written or fsynced; the next group begins
+// another. The numbers of the failed group are not used again: some of its bytes may
+// be on disk.
+func (s *Spool) abandon(g *segment, cause error, next uint64) {
 	s.stats.syncFailed.Inc()
-	s.o.Logger.Error("abandoned spool segment", "err", cause)
-	if _, err := s.roll(next); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.failed = fmt.Errorf("%w; then %w: restart once the disk is well again", cause, err)
-		s.o.Logger.Error("spool takes no more records", "err", s.failed)
-	}
-	return cause
+	s.o.Logger.Error("abandoned spool segment", "path", g.path, "err", cause)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.broken, s.next = true, next
 }

@@ -10,8 +10,8 @@
 // nothing here does. Any error that ends a record's delivery (a topic that was
 // recreated, a missing right) makes the forwarder begin again at the watermark after
 // a pause, with fresh metadata; what was sent twice that way stays one row, because
-// the sink knows event ids. The exception is a record that Kafka says is too large:
-// it goes to Options.Dead, is counted, and the others go on. After a crash the
+// the sink knows event ids. The exception is a record that Kafka says is too large
+// even alone: it goes to Options.Dead, is counted, and the others go on. After a crash the
 // records since the last stored watermark are sent again.
 package forward
 
@@ -69,13 +69,16 @@ type Forwarder struct {
 	stats  stats
 
 	mu         sync.Mutex
-	changed    chan struct{}           // closed and renewed when the window got room
+	changed    chan struct{}           // there may be room now
 	generation int                     // of the present pass; promises of older ones count nothing
 	abort      context.CancelCauseFunc // ends the present pass
 	window     []entry                 // sent and not done, oldest first
 	bytes      int64                   // in window
 	next       uint64                  // the watermark
 	confirmed  map[int32]int64
+	inFlight   int       // records handed to the client and not answered, of any pass
+	flying     int64     // their bytes
+	aloneUntil uint64    // records up to this one are sent one at a time
 	unreached  time.Time // since when the topic cannot be looked at; zero when it can
 	unacked    time.Time // since when deliveries fail; zero when they do not
 }
@@ -97,8 +100,12 @@ func New(o Options) (*Forwarder, error) {
 		// The topic may be made after us: a missing one is waited for like a missing
 		// broker. The default gives up after four tries.
 		kgo.UnknownTopicRetries(-1),
-		kgo.MaxBufferedRecords(10_000),
-		kgo.MaxBufferedBytes(64 << 20),
+		// Never reached, because admit stops before: a Produce that waits for room would
+		// not hear of our end.
+		kgo.MaxBufferedRecords(2 * inFlightMax),
+		// Kafka refuses a batch whole when it is too large, and the client does not
+		// split it: keep batches near the size of the largest record.
+		kgo.ProducerBatchMaxBytes(128 << 10),
 		// Half the client's CPU at 10,000 records a second for 5 ms more to the row.
 		kgo.ProducerLinger(5 * time.Millisecond),
 		kgo.WithLogger(kslog.New(slog.New(quiet{o.Logger.Handler()}))),
@@ -110,7 +117,7 @@ func New(o Options) (*Forwarder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make Kafka producer: %w", err)
 	}
-	f := &Forwarder{o: o, client: client, changed: make(chan struct{}),
+	f := &Forwarder{o: o, client: client, changed: make(chan struct{}, 1),
 		confirmed: map[int32]int64{}}
 	f.register()
 	return f, nil
@@ -208,7 +215,7 @@ func (f *Forwarder) pass(ctx context.Context) error {
 	for {
 		seq, key, value, err := r.Next(ctx)
 		if err == nil {
-			err = f.admit(ctx, int64(len(key)+len(value)))
+			err = f.admit(ctx, seq, int64(len(key)+len(value)))
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -269,17 +276,19 @@ func (f *Forwarder) send(seq uint64, key, value []byte) {
 	f.mu.Lock()
 	f.window = append(f.window, entry{seq: seq, size: size, sent: time.Now()})
 	f.bytes += size
-	generation := f.generation
+	f.inFlight++
+	f.flying += size
+	generation, alone := f.generation, seq <= f.aloneUntil
 	f.mu.Unlock()
 	// Not ctx: a record once handed over must end as acknowledged or failed, and
 	// cancelling one in flight leaves that unknown.
 	f.client.Produce(context.Background(), rec, func(r *kgo.Record, err error) {
-		f.answered(generation, seq, r, err)
+		f.answered(generation, seq, alone, r, err)
 	})
 }
 
-func (f *Forwarder) answered(generation int, seq uint64, r *kgo.Record, err error) {
-	dead := errors.Is(err, kerr.MessageTooLarge)
+func (f *Forwarder) answered(generation int, seq uint64, alone bool, r *kgo.Record, err error) {
+	dead := errors.Is(err, kerr.MessageTooLarge) && alone
 	if dead {
 		f.stats.dead.Inc()
 		f.o.Logger.Error("kept a record aside that Kafka says is too large: "+
@@ -287,10 +296,19 @@ func (f *Forwarder) answered(generation int, seq uint64, r *kgo.Record, err erro
 		err = f.o.Dead(seq, r.Value)
 	}
 	f.note(&f.unacked, err)
+
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.inFlight--
+	f.flying -= int64(len(r.Key) + len(r.Value))
+	defer f.wake()
 	if generation != f.generation {
 		return
+	}
+	if errors.Is(err, kerr.MessageTooLarge) {
+		// It was the batch that is too large; which record made it so shows when each
+		// is sent alone.
+		f.aloneUntil = max(f.aloneUntil, f.window[len(f.window)-1].seq)
 	}
 	if err != nil {
 		f.abort(err)

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,9 @@ const topic = "events"
 
 // log is a spool of n records, and its watermark.
 type log struct {
-	n int
+	n     int
+	large uint64 // number of a record that does not compress, 0 for none
+	noise [4000]byte
 
 	mu       sync.Mutex
 	next     uint64
@@ -43,7 +46,11 @@ func (r *logReader) Next(ctx context.Context) (uint64, []byte, []byte, error) {
 	}
 	seq := r.next
 	r.next++
-	return seq, fmt.Appendf(nil, "key %d", seq%7), fmt.Appendf(nil, "value %06d", seq), nil
+	value := fmt.Appendf(nil, "value %06d", seq)
+	if seq == r.l.large {
+		value = append(value, r.l.noise[:]...)
+	}
+	return seq, fmt.Appendf(nil, "key %d", seq%7), value, nil
 }
 
 func (r *logReader) Close() error { return nil }
@@ -221,20 +228,54 @@ func refuseProduce(req kmsg.Request, code int16) kmsg.Response {
 
 func TestTooLargeRecordIsKeptAsideAndTheOthersGoOn(t *testing.T) {
 	t.Parallel()
-	c, l := broker(t), &log{n: 1}
+	c, l := broker(t), &log{n: 500, large: 250}
+	rand.Read(l.noise[:])
 	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		return refuseProduce(req, kerr.MessageTooLarge.Code), nil, true // once
+		c.KeepControl()
+		for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+			for _, p := range topic.Partitions {
+				if len(p.Records) > len(l.noise) {
+					return refuseProduce(req, kerr.MessageTooLarge.Code), nil, true
+				}
+			}
+		}
+		return nil, nil, false
 	})
 	_, stop := start(t, c, l, false, 0)
-	l.wait(t, 2)
+	l.wait(t, 501)
 	stop()
-	if len(l.dead) != 1 || l.dead[0] != 1 {
-		t.Errorf("kept aside %v, want record 1", l.dead)
+	if len(l.dead) != 1 || l.dead[0] != 250 {
+		t.Errorf("kept aside %v, want record 250 alone", l.dead)
 	}
-	l.n = 20
-	start(t, c, l, false, 0)
-	if _, total := consume(t, c, 19); total != 19 {
-		t.Errorf("%d records for 19", total)
+	consume(t, c, 499)
+}
+
+func TestStopsWhileKafkaIsAway(t *testing.T) {
+	t.Parallel()
+	c, l := broker(t), &log{n: 3 * inFlightMax}
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, errors.New("connection lost"), true
+	})
+	f, stop := start(t, c, l, false, 0)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		f.mu.Lock()
+		n := f.inFlight
+		f.mu.Unlock()
+		if n == inFlightMax {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d records in flight, want %d", n, inFlightMax)
+		}
+	}
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %s to stop", took)
+	}
+	if l.next != 1 {
+		t.Errorf("watermark moved to %d", l.next)
 	}
 }
 

@@ -16,18 +16,24 @@ type entry struct {
 	offset    int64
 }
 
-// admit waits until the window has room.
-func (f *Forwarder) admit(ctx context.Context, size int64) error {
+// inFlightMax bounds the records that the client holds.
+const inFlightMax = 5000
+
+// admit waits until there is room for a record.
+func (f *Forwarder) admit(ctx context.Context, seq uint64, size int64) error {
 	for {
 		f.mu.Lock()
-		changed := f.changed
 		room := f.bytes == 0 || f.bytes+size <= f.o.Window
+		room = room && f.inFlight < inFlightMax && (f.flying == 0 || f.flying+size <= f.o.Window)
+		if seq <= f.aloneUntil+1 && f.aloneUntil > 0 { // the one behind it must not join it
+			room = room && f.inFlight == 0
+		}
 		f.mu.Unlock()
 		if room {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-f.changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -56,15 +62,15 @@ func (f *Forwarder) advance() {
 		f.next = f.window[n].seq + 1
 		n++
 	}
-	if n > 0 {
-		f.window = f.window[n:]
-		f.wake()
-	}
+	f.window = f.window[n:]
 }
 
+// wake makes admit look again.
 func (f *Forwarder) wake() {
-	close(f.changed)
-	f.changed = make(chan struct{})
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Confirm tells that the sink has committed all records below these offsets, by
@@ -80,4 +86,5 @@ func (f *Forwarder) Confirm(next map[int32]int64) {
 		e.done = e.done || e.acked && f.confirmed[e.partition] > e.offset
 	}
 	f.advance()
+	f.wake()
 }

@@ -36,12 +36,15 @@ type memoryStore struct {
 	decoder   event.Decoder
 }
 
-func (s *memoryStore) Positions(_ context.Context, _, _ string, _ [16]byte, partitions []int32) (
+func (s *memoryStore) Positions(_ context.Context, _, _ string, _ [16]byte, starts map[int32]int64) (
 	map[int32]int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := map[int32]int64{}
-	for _, p := range partitions {
+	for p, start := range starts {
+		if _, made := s.positions[p]; !made {
+			s.positions[p] = start
+		}
 		out[p] = s.positions[p]
 	}
 	return out, nil

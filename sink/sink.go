@@ -30,8 +30,9 @@ type Options struct {
 	DatabaseURL  string
 	// BatchRows is the most records of one transaction; consume.BatchRows by default.
 	BatchRows int
-	// Committed, if not nil, is told after each commit the next offset of the
-	// partitions in it. It is called by the consuming goroutine and must be quick.
+	// Committed, if not nil, is told what is stored, by partition, as the next offset:
+	// after each commit, and when positions were read. It can hear the same offset
+	// again, or an older one. Calls never overlap; they hold the sink up, so be quick.
 	Committed func(next map[int32]int64)
 	Logger    *slog.Logger // may be nil
 	Metrics   *metrics.Set // may be nil

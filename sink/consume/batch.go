@@ -37,10 +37,11 @@ type Batch struct {
 
 // Store keeps records and positions together. It is safe for concurrent use.
 type Store interface {
-	// Positions returns the next offset of each partition, 0 for one that was never
-	// stored, and remembers that the partition exists.
+	// Positions returns the next offset of each partition in starts, which has where
+	// its log starts at present. That is the position of a partition that has none yet,
+	// from now on: it is stored before Positions returns, and never by a later call.
 	Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
-		partitions []int32) (map[int32]int64, error)
+		starts map[int32]int64) (map[int32]int64, error)
 	// Write stores records and moves their positions in one transaction, from From
 	// to To. On an error nothing is stored (or, if the store had to split the batch,
 	// its beginning): ErrMoved, or one after which the same batch may be written

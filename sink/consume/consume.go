@@ -17,7 +17,8 @@
 // restored broker), the partition stops, Ready says so and events_lost counts what
 // is known to be missing, once for each process; the other partitions go on. A
 // person looks, moves the position in the store and restarts the sink. A partition
-// whose stored position is 0 was never read and starts where its log starts.
+// that the store does not know gets where its log starts as its position, stored at
+// once: what goes after that is missed, also before the first batch.
 //
 // A topic that is deleted and made again has another id, and so other positions:
 // it is read from its start.
@@ -53,7 +54,11 @@ type Options struct {
 	// BatchRows is the most records of one batch; BatchRows by default.
 	BatchRows int
 	// Committed, if not nil, is told after each batch the next offset of the
-	// partitions in it. It is called by the consuming goroutine and must be quick.
+	// partitions in it, and the stored positions whenever they were read: what a commit
+	// without an answer stored is told then. So it can hear the same offset again, or
+	// an older one. Positions that were read are told only if their topic was not made
+	// anew and its log reaches them. Calls never overlap; they hold consuming up, so be
+	// quick.
 	Committed func(next map[int32]int64)
 	Logger    *slog.Logger // may be nil
 	Metrics   *metrics.Set // may be nil
@@ -88,6 +93,8 @@ type Consumer struct {
 	lost   *metrics.Counter
 	lag    *metrics.Gauge
 	rejoin *metrics.Counter
+
+	telling sync.Mutex // held while Committed runs
 
 	mu      sync.Mutex
 	kafka   error           // why Kafka is away, nil when it is not

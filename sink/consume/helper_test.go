@@ -69,12 +69,15 @@ func newMemory() *memory {
 		before: func(Batch) error { return nil }}
 }
 
-func (m *memory) Positions(_ context.Context, _, _ string, _ [16]byte, partitions []int32) (
+func (m *memory) Positions(_ context.Context, _, _ string, _ [16]byte, starts map[int32]int64) (
 	map[int32]int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := map[int32]int64{}
-	for _, p := range partitions {
+	for p, start := range starts {
+		if _, made := m.next[p]; !made {
+			m.next[p] = start
+		}
 		next[p] = m.next[p]
 	}
 	return next, nil
@@ -194,8 +197,8 @@ func (s *byTopic) count() (n int) {
 }
 
 func (s *byTopic) Positions(ctx context.Context, cluster, topic string, id [16]byte,
-	partitions []int32) (map[int32]int64, error) {
-	return s.of(id).Positions(ctx, cluster, topic, id, partitions)
+	starts map[int32]int64) (map[int32]int64, error) {
+	return s.of(id).Positions(ctx, cluster, topic, id, starts)
 }
 
 func (s *byTopic) Write(ctx context.Context, b Batch) error {

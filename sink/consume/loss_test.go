@@ -70,8 +70,45 @@ func TestAPartitionNeverReadStartsWhereItsLogStarts(t *testing.T) {
 	if err := b.DeleteRecords(Topic, 0, 12); err != nil {
 		t.Fatal(err)
 	}
-	start(t, b.options(), m)
+	o := b.options()
+	c, _ := start(t, o, m)
 	wantValues(t, m, 0, 12, 30)
+	eventually(t, "ready", func() bool { return c.Ready() == nil })
+	if n := o.Metrics.GetOrCreateCounter("footfall_events_lost_total").Get(); n != 0 {
+		t.Errorf("%d events are counted as lost before anybody read", n)
+	}
+}
+
+func TestAPartitionStopsWhenRecordsGoBeforeItsFirstCommit(t *testing.T) {
+	t.Parallel()
+	b, m := newBroker(t), newMemory()
+	b.produce(t, 1, 0, 10)
+	m.fails(1<<30, errors.New("refused"))
+	c, stop := start(t, b.options(), m)
+	eventually(t, "not ready", func() bool {
+		err := c.Ready()
+		return err != nil && strings.Contains(err.Error(), "refused")
+	})
+	stop()
+	if err := b.DeleteRecords(Topic, 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	m.fails(0, nil)
+	b.produce(t, 0, 0, 3)
+	o := b.options()
+	c, _ = start(t, o, m)
+	wantValues(t, m, 0, 0, 3)
+	eventually(t, "the loss is told", func() bool {
+		err := c.Ready()
+		return err != nil && strings.Contains(err.Error(),
+			"partition 1 is stopped: position is 0, but the log starts at 5")
+	})
+	if n := o.Metrics.GetOrCreateCounter("footfall_events_lost_total").Get(); n != 5 {
+		t.Errorf("%d events are counted as lost, want 5", n)
+	}
+	if got := m.stored(1); len(got) != 0 {
+		t.Errorf("stopped partition stored %v", got)
+	}
 }
 
 func TestATopicMadeAnewIsReadFromItsStart(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -60,9 +61,50 @@ func (s *session) takenAway(_ context.Context, _ *kgo.Client, topics map[string]
 	s.o.Logger.Info("partitions taken away", "topic", s.o.Topic, "partitions", partitions)
 }
 
-// load reads the stored positions, takes the partitions as ours, and returns where
-// to fetch from. A partition whose records are gone is stopped and left out.
+// load reads the stored positions, takes the partitions as ours, tells Committed, and
+// returns where to fetch from. A partition whose records are gone is stopped and left
+// out of all that: where a log ends before its position, the records that come there
+// now are not the ones that were stored.
 func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+	starts, err := s.starts(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.store.Positions(ctx, s.cluster, s.o.Topic, s.topicID, starts)
+	if err != nil {
+		return nil, err
+	}
+	// After the positions: the log only grows, so an end before one is no race.
+	listed, err := s.admin.ListEndOffsets(ctx, s.o.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	ends, err := offsetsOf(listed, s.o.Topic, partitions)
+	if err != nil {
+		return nil, err
+	}
+	begin := make(map[int32]int64, len(partitions))
+	for _, p := range partitions {
+		if s.within(p, next[p], starts[p], ends[p]) {
+			begin[p] = next[p]
+		}
+	}
+	s.owned.Lock()
+	maps.Copy(s.next, begin)
+	s.owned.Unlock()
+	s.tell(begin)
+	return begin, nil
+}
+
+// starts asks where the logs of partitions start. It returns errRecreated when the
+// topic is not the session's.
+func (s *session) starts(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+	listed, err := s.admin.ListStartOffsets(ctx, s.o.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list start offsets: %w", err)
+	}
+	// After the starts, which can become positions: an id never comes back, so they are
+	// this topic's.
 	cluster, id, err := identify(ctx, s.admin, s.o.Topic)
 	if err != nil {
 		return nil, err
@@ -70,43 +112,30 @@ func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64
 	if id != s.topicID || cluster != s.cluster {
 		return nil, fmt.Errorf("topic %s: %w", s.o.Topic, errRecreated)
 	}
-	next, err := s.store.Positions(ctx, s.cluster, s.o.Topic, s.topicID, partitions)
-	if err != nil {
-		return nil, err
-	}
-	// After the positions: the log only grows, so an end before one is no race.
-	starts, err := s.admin.ListStartOffsets(ctx, s.o.Topic)
-	if err != nil {
-		return nil, fmt.Errorf("list start offsets: %w", err)
-	}
-	ends, err := s.admin.ListEndOffsets(ctx, s.o.Topic)
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
-	}
-	begin := make(map[int32]int64, len(partitions))
+	return offsetsOf(listed, s.o.Topic, partitions)
+}
+
+func offsetsOf(listed kadm.ListedOffsets, topic string, partitions []int32) (
+	map[int32]int64, error) {
+	offsets := make(map[int32]int64, len(partitions))
 	for _, p := range partitions {
-		start, okStart := starts.Lookup(s.o.Topic, p)
-		end, okEnd := ends.Lookup(s.o.Topic, p)
-		if err := errors.Join(start.Err, end.Err); err != nil || !okStart || !okEnd {
-			return nil, fmt.Errorf("list offsets of partition %d: %w", p, err)
+		o, ok := listed.Lookup(topic, p)
+		if !ok {
+			return nil, fmt.Errorf("list offsets of partition %d: no answer", p)
 		}
-		if s.within(p, next[p], start.Offset, end.Offset) {
-			begin[p] = max(next[p], start.Offset)
+		if o.Err != nil {
+			return nil, fmt.Errorf("list offsets of partition %d: %w", p, o.Err)
 		}
+		offsets[p] = o.Offset
 	}
-	s.owned.Lock()
-	defer s.owned.Unlock()
-	for p := range begin {
-		s.next[p] = next[p]
-	}
-	return begin, nil
+	return offsets, nil
 }
 
 // within reports whether the log still has what follows a position, and stops the
 // partition if not.
 func (s *session) within(p int32, next, start, end int64) bool {
 	switch {
-	case next != 0 && next < start:
+	case next < start:
 		s.stopPartition(p, fmt.Errorf("position is %d, but the log starts at %d", next, start),
 			start-next)
 		return false

@@ -66,5 +66,16 @@ func (s *session) advance(b Batch) {
 		}
 	}
 	s.owned.Unlock()
+	s.tell(next)
+}
+
+// tell passes positions that are stored on to Committed. Partitions can be assigned
+// while a batch of others is being written.
+func (s *session) tell(next map[int32]int64) {
+	if len(next) == 0 {
+		return
+	}
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.o.Committed(next)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,7 +39,12 @@ func TestTheTableHasTheColumnsOfTheEvent(t *testing.T) {
 		f := &event.Fields[i]
 		want = append(want, column{f.Name, sqlType(f), f.Required})
 	}
-	want = append(want, column{"loaded_at", "timestamp with time zone", true})
+	// The database's own column; fields that came later stand behind it.
+	loaded := column{"loaded_at", "timestamp with time zone", true}
+	if !slices.Contains(got, loaded) {
+		t.Errorf("there is no %v", loaded)
+	}
+	got = slices.DeleteFunc(got, func(c column) bool { return c == loaded })
 	if !reflect.DeepEqual(got, want) {
 		for i := range max(len(got), len(want)) {
 			if i >= len(got) || i >= len(want) || got[i] != want[i] {

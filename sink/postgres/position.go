@@ -2,18 +2,26 @@ package postgres
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Positions returns the next offset of each partition, 0 for one that was never
-// stored, and makes the row that Write compares and sets.
+// Positions returns the next offset of each partition in starts. A partition without
+// one gets the offset in starts, in the row that Write compares and sets.
 func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
-	partitions []int32) (map[int32]int64, error) {
+	starts map[int32]int64) (map[int32]int64, error) {
+	partitions := slices.Sorted(maps.Keys(starts))
+	offsets := make([]int64, len(partitions))
+	for i, p := range partitions {
+		offsets[i] = starts[p]
+	}
 	_, err := s.pool.Exec(ctx, `insert into footfall.sink_offsets
 		(cluster_id, topic_id, topic, partition, next_offset)
-		select $1, $2, $3, p, 0 from unnest($4::int[]) p order by p on conflict do nothing`,
-		cluster, topicID, topic, partitions)
+		select $1, $2, $3, p, start from unnest($4::int[], $5::bigint[]) x (p, start)
+		order by p on conflict do nothing`,
+		cluster, topicID, topic, partitions, offsets)
 	if err != nil {
 		return nil, s.faultf(err, "make positions")
 	}

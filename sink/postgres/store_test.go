@@ -80,7 +80,11 @@ func batch(parts ...consume.Part) consume.Batch {
 // own makes the positions of partitions, as a consumer does when it gets them.
 func own(t testing.TB, s *Store, partitions ...int32) map[int32]int64 {
 	t.Helper()
-	next, err := s.Positions(t.Context(), "c1", topic, topicID, partitions)
+	starts := map[int32]int64{}
+	for _, p := range partitions {
+		starts[p] = 0
+	}
+	next, err := s.Positions(t.Context(), "c1", topic, topicID, starts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +206,28 @@ func TestADayThatStraysIntoTheDefaultPartitionStaysThere(t *testing.T) {
 	if n := s.meters.strayDays.Get(); n != 1 {
 		t.Errorf("stray days counted %d times, want once", n)
 	}
+}
+
+func TestAPositionIsMadeOnceAndWhereItsLogStarts(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	// Records that go before anything was stored leave the position where it was.
+	for _, starts := range []map[int32]int64{{0: 12, 1: 0}, {0: 20, 1: 5}} {
+		next, err := s.Positions(t.Context(), "c1", topic, topicID, starts)
+		if err != nil || len(next) != 2 || next[0] != 12 || next[1] != 0 {
+			t.Fatalf("positions are %v, %v, want 12 and 0", next, err)
+		}
+	}
+	write(t, s, part(0, 12, encoded(at(today()))...))
+	next, err := s.Positions(t.Context(), "c1", topic, topicID, map[int32]int64{0: 20, 2: 7})
+	if err != nil || len(next) != 2 || next[0] != 13 || next[2] != 7 {
+		t.Errorf("positions are %v, %v, want 13 and 7", next, err)
+	}
+	other, err := s.Positions(t.Context(), "c2", topic, topicID, map[int32]int64{0: 3})
+	if err != nil || other[0] != 3 {
+		t.Errorf("positions of another cluster are %v, %v, want 3", other, err)
+	}
+	wantCounts(t, url, counts{rows: 1, in: 1, inserted: 1})
 }
 
 func TestSpoolPositionOnlyMovesForward(t *testing.T) {

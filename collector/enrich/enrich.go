@@ -89,6 +89,10 @@ func (n *Enricher) Enrich(e *event.Event, f Facts) {
 		e.Language = e.Clean("language", firstLanguage(f.AcceptLanguage))
 	}
 	e.GPC = e.GPC || f.GPC
+	if e.GPC {
+		// Global Privacy Control: the event counts, nobody is told apart by it.
+		e.VisitorID, e.SessionID, e.UserID = "", "", ""
+	}
 }
 
 // firstLanguage returns the first tag of an Accept-Language header, or nothing

@@ -78,8 +78,10 @@ func TestLanguageAndGPCComeFromTheHeadersUnlessTheSenderSaid(t *testing.T) {
 	if e.Language != "pt" || !e.GPC {
 		t.Errorf("language %q, gpc %v: the sender said pt and true", e.Language, e.GPC)
 	}
-	if e := enrich(t, event.Event{}, Facts{GPC: true}); !e.GPC {
-		t.Error("the header Sec-GPC was not heeded")
+	e = enrich(t, event.Event{SessionID: "s", UserID: "u"},
+		Facts{GPC: true, IP: netip.MustParseAddr("192.0.2.1")})
+	if !e.GPC || e.VisitorID+e.SessionID+e.UserID != "" {
+		t.Errorf("the header Sec-GPC was not heeded: %+v", e)
 	}
 }
 

@@ -40,7 +40,8 @@ var rooms = map[string]struct{ ours, theirs []string }{
 const everywhere = "github.com/VictoriaMetrics/metrics"
 
 // TestRoomsImportOnlyWhatTheyMay holds the plan of the house: rooms do not know
-// their siblings, and each third-party module has one room. Tests may use more.
+// their siblings (postgres takes consume's batches: that one arrow is in the list),
+// and third-party modules stay in the rooms that need them. Tests may use more.
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	seen := map[string]bool{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -21,11 +21,16 @@ type collectorCmd struct {
 	Spool string `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
 }
 
-// Run serves until ctx ends.
-func (c *collectorCmd) Run(ctx context.Context, p *program) error {
+// Validate says what is missing; kong calls it.
+func (c *collectorCmd) Validate() error {
 	if len(c.Brokers) == 0 {
 		return errNoBrokers
 	}
+	return nil
+}
+
+// Run serves until ctx ends.
+func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	set := metrics.NewSet()
 	o, err := c.options(p, set)
 	if err != nil {
@@ -65,7 +70,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		SpoolMinFree:   int64(c.SpoolMinFree),
 		Sites:          c.Sites,
 		TrustedProxies: c.TrustedProxies,
-		CountryDB:      c.CountryDB,
+		CountryDB:      string(c.CountryDB),
 		Script:         intake.Script{Body: script.Body, Gzip: script.Gzip, Hash: script.Hash},
 		Logger:         p.log,
 		Metrics:        set,

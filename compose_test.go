@@ -170,7 +170,7 @@ func TestComposeAddressesLeadToItsServices(t *testing.T) {
 	}
 	advertised := environment(p.Services["kafka"])["KAFKA_ADVERTISED_LISTENERS"]
 	addresses = append(addresses, strings.TrimPrefix(advertised, "PLAINTEXT://"),
-		environment(p.Services["grafana"])["FOOTFALL_GRAFANA_DB_HOST"],
+		environment(p.Services["grafana"])["GRAFANA_DB_HOST"],
 		proxied.FindStringSubmatch(readText(t, "scripts/compose/Caddyfile"))[1])
 	want := []string{"collector:8080", "kafka:9092", "postgres:5432"}
 	slices.Sort(addresses)

@@ -12,10 +12,13 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"footfall/event"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -41,12 +44,12 @@ type cli struct {
 }
 
 type kafkaFlags struct {
-	Brokers []string `help:"Kafka brokers, host:port each." placeholder:"HOST:PORT"`
-	Topic   string   `help:"Topic of the events." default:"footfall.events"`
+	Brokers brokers `help:"Kafka brokers, host:port each." placeholder:"HOST:PORT"`
+	Topic   string  `help:"Topic of the events." default:"footfall.events"`
 }
 
 type databaseFlags struct {
-	DatabaseURL string `help:"PostgreSQL, as postgres://user:password@host:port/database." env:"FOOTFALL_DATABASE_URL,DATABASE_URL" placeholder:"URL"`
+	DatabaseURL databaseURL `help:"PostgreSQL, as postgres://user:password@host:port/database." env:"FOOTFALL_DATABASE_URL,DATABASE_URL" placeholder:"URL"`
 }
 
 type collectorFlags struct {
@@ -54,7 +57,7 @@ type collectorFlags struct {
 	Listen         address  `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
 	Sites          siteList `help:"Sites whose events are taken, by name." default:"demo" placeholder:"SITE,…"`
 	TrustedProxies prefixes `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
-	CountryDB      string   `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
+	CountryDB      file     `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
 	SpoolMaxBytes  byteSize `help:"Most that the spool may take on disk." default:"1GiB"`
 	SpoolMinFree   byteSize `help:"What the spool leaves free on the disk." default:"512MiB"`
 }
@@ -83,6 +86,12 @@ type (
 	prefixes  []netip.Prefix
 	rate      float64 // a second; 0 for no limit
 	duration  time.Duration
+
+	brokers     []string
+	databaseURL string
+	baseURL     string // http or https, without a path
+	file        string // that is there
+	eventTypes  []event.Type
 )
 
 // problems gathers what is wrong with the settings, so that all of it is said at
@@ -128,6 +137,8 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readLevel), collect(p, readFormat), collect(p, readAddress),
 		collect(p, readCount), collect(p, readSize), collect(p, readSites),
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
+		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
+		collect(p, readFile), collect(p, readTypes),
 	}
 }
 
@@ -179,6 +190,54 @@ func readDuration(s string) (duration, error) {
 		return 0, fmt.Errorf("%q is not a duration like 15s or 2m", s)
 	}
 	return duration(d), nil
+}
+
+func readBrokers(s string) (list brokers, err error) {
+	for part := range strings.SplitSeq(s, ",") {
+		a, err := readAddress(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, string(a))
+	}
+	return list, nil
+}
+
+func readDatabaseURL(s string) (databaseURL, error) {
+	u, err := url.Parse(s)
+	if err == nil && u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		err = errors.New("not a URL")
+	}
+	if err != nil && !strings.Contains(s, "=") { // libpq's key=value form
+		return "", errors.New("want a URL like postgres://user:password@host:port/database")
+	}
+	return databaseURL(s), nil
+}
+
+func readBaseURL(s string) (baseURL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("%q is not a URL like http://127.0.0.1:8080", s)
+	}
+	return baseURL(strings.TrimSuffix(s, "/")), nil
+}
+
+func readFile(s string) (file, error) {
+	if _, err := os.Stat(s); err != nil {
+		return "", err
+	}
+	return file(s), nil
+}
+
+func readTypes(s string) (list eventTypes, err error) {
+	for part := range strings.SplitSeq(s, ",") {
+		t := event.Type(strings.TrimSpace(part))
+		if !slices.Contains(event.Types[:], t) {
+			return nil, fmt.Errorf("%q is none of %v", t, event.Types)
+		}
+		list = append(list, t)
+	}
+	return list, nil
 }
 
 func readSize(s string) (byteSize, error) {
@@ -273,7 +332,7 @@ func newParser(c *cli, p *problems, stdout, stderr io.Writer, file string) (*kon
 		kong.Exit(func(status int) { panic(exited(status)) }),
 		kong.DefaultEnvars("FOOTFALL"),
 	)
-	values, err := readFile(file)
+	values, err := readSettings(file)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +360,7 @@ func fileOf(args []string) string {
 	return os.Getenv("FOOTFALL_CONFIG")
 }
 
-func readFile(name string) (map[string]any, error) {
+func readSettings(name string) (map[string]any, error) {
 	asked := name != ""
 	if !asked {
 		name = "footfall.yaml"
@@ -337,14 +396,15 @@ func isSet(variable string) bool {
 	return ok
 }
 
-// flags returns every flag of every command once, in the order of cli.
+// flags returns every flag of every command, in the order of cli; those that several
+// commands share once.
 func flags(model *kong.Application) (list []*kong.Flag) {
-	seen := map[string]bool{"help": true}
+	seen := map[string]bool{}
 	var walk func(*kong.Node)
 	walk = func(n *kong.Node) {
 		for _, f := range n.Flags {
-			if !seen[f.Name] {
-				seen[f.Name] = true
+			if what := f.Name + "|" + f.Default + "|" + f.Help; !seen[what] && f.Name != "help" {
+				seen[what] = true
 				list = append(list, f)
 			}
 		}
@@ -363,10 +423,14 @@ func (p *problems) unknownKeys(model *kong.Application, values map[string]any, f
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !known[key] {
-			p.add("%s: %s is no setting; footfall --help lists them", file, key)
+			p.add("%s: %s is no setting; README.md lists them", file, key)
 		}
 	}
 }
+
+// foreign are variables that have our prefix and are not ours: those of the tests, and
+// those that Kubernetes sets for a service of our name.
+var foreign = regexp.MustCompile(`^FOOTFALL_TEST_|_(PORT|SERVICE)(_|$)`)
 
 func (p *problems) unknownEnvironment(model *kong.Application, environ []string) {
 	known := map[string]bool{}
@@ -377,20 +441,10 @@ func (p *problems) unknownEnvironment(model *kong.Application, environ []string)
 	}
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, "FOOTFALL_") && !strings.HasPrefix(name, "FOOTFALL_TEST_") &&
-			!known[name] {
-			p.add("environment: %s is no setting; footfall --help lists them", name)
+		if strings.HasPrefix(name, "FOOTFALL_") && !known[name] && !foreign.MatchString(name) {
+			p.add("environment: %s is no setting; README.md lists them", name)
 		}
 	}
-}
-
-// checkURL says what is wrong with a URL setting.
-func checkURL(name, value string, schemes ...string) error {
-	u, err := url.Parse(value)
-	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
-		return fmt.Errorf("%s: want a URL like %s://host:port", name, schemes[0])
-	}
-	return nil
 }
 
 func newLogger(ctx *kong.Context, w io.Writer) *slog.Logger {

@@ -14,6 +14,18 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+// clean hides the settings of whoever runs the tests.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "FOOTFALL_") || name == "DATABASE_URL" {
+			t.Setenv(name, "") // puts it back at the end
+			os.Unsetenv(name)
+		}
+	}
+}
+
 // settings parses one invocation and returns the command's settings.
 func settings(t *testing.T, args ...string) (*cli, error) {
 	t.Helper()
@@ -34,6 +46,7 @@ func writeFile(t *testing.T, text string) string {
 }
 
 func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
+	clean(t)
 	file := writeFile(t, "topic: from-file\ngroup: from-file\nbatch_rows: 7\nsites: [shop, blog]\n")
 	t.Setenv("FOOTFALL_TOPIC", "from-env")
 	t.Setenv("FOOTFALL_GROUP", "from-env")
@@ -50,6 +63,7 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 }
 
 func TestDatabaseURLIsReadFromTheUsualVariableToo(t *testing.T) {
+	clean(t)
 	t.Setenv("DATABASE_URL", "postgres://usual")
 	c, err := settings(t, "sink", "--brokers", "k:9092")
 	if err != nil || c.Sink.DatabaseURL != "postgres://usual" {
@@ -63,20 +77,27 @@ func TestDatabaseURLIsReadFromTheUsualVariableToo(t *testing.T) {
 }
 
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	clean(t)
 	file := writeFile(t, "listem: 1.2.3.4:80\nbatch_rows: none\n")
 	t.Setenv("FOOTFALL_SPOOL_MAX_BYTES", "much")
 	t.Setenv("FOOTFALL_SPOOL_MAX", "1GiB")
+	t.Setenv("FOOTFALL_PORT", "tcp://10.0.0.1:80") // Kubernetes' own
 	_, err := settings(t, "up", "--config", file, "--listen", "here", "--trusted-proxies", "10.0.0.0/99",
-		"--log-level", "loud")
+		"--log-level", "loud", "--brokers", "foo", "--database-url", "bar", "--country-db", "/nope",
+		"--kafka-listen", "zork")
 	if err == nil {
 		t.Fatal("no problem was found")
 	}
 	for _, want := range []string{"listem is no setting", `"none" is not a whole number`, `"much" is not a size`,
 		"FOOTFALL_SPOOL_MAX is no setting", `"here" is not host:port`, `"10.0.0.0/99" is not a network`,
-		`"loud" is not debug`} {
+		`"loud" is not debug`, `"foo" is not host:port`, "want a URL like postgres://", "/nope",
+		`"zork" is not host:port`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not told: %s\nin: %v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "FOOTFALL_PORT") {
+		t.Errorf("a variable of Kubernetes is taken for a setting: %v", err)
 	}
 }
 
@@ -95,6 +116,7 @@ func TestSizesAreRead(t *testing.T) {
 }
 
 func TestExitStatusIsAContract(t *testing.T) {
+	clean(t)
 	t.Chdir(t.TempDir())
 	for _, c := range []struct {
 		want int
@@ -102,7 +124,8 @@ func TestExitStatusIsAContract(t *testing.T) {
 	}{
 		{exitOK, "version"}, {exitOK, "--help"}, {exitOK, "up --help"},
 		{exitUsage, ""}, {exitUsage, "downtown"}, {exitUsage, "up --listen nowhere"},
-		{exitProblem, "collector"}, {exitProblem, "sink --brokers 127.0.0.1:1"},
+		{exitUsage, "collector"}, {exitUsage, "sink --brokers 127.0.0.1:1"}, {exitUsage, "site"},
+		{exitUsage, "send --collector foo"}, {exitUsage, "send --types zork"},
 		{exitProblem, "send"}, {exitProblem, "tail"}, {exitProblem, "doctor"},
 		{exitProblem, "doctor --ready --admin http://127.0.0.1:1"},
 	} {
@@ -140,14 +163,16 @@ func settingsTable(t *testing.T) string {
 			byDefault = "`" + f.Default + "`"
 		}
 		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", f.Name, byDefault,
-			strings.Join(commandsOf(parser.Model, f.Name), ", "), f.Help)
+			strings.Join(commandsOf(parser.Model, f), ", "), f.Help)
 	}
 	return b.String()
 }
 
-func commandsOf(model *kong.Application, flag string) (list []string) {
+func commandsOf(model *kong.Application, flag *kong.Flag) (list []string) {
 	for _, cmd := range model.Children {
-		if slices.ContainsFunc(cmd.Flags, func(f *kong.Flag) bool { return f.Name == flag }) {
+		if slices.ContainsFunc(cmd.Flags, func(f *kong.Flag) bool {
+			return f.Name == flag.Name && f.Help == flag.Help
+		}) {
 			list = append(list, cmd.Name)
 		}
 	}
@@ -165,10 +190,9 @@ func TestEverySettingHasAKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range flags(parser.Model) {
-		switch kind := f.Target.Type(); {
-		case kind.PkgPath() != "", kind.Kind() == reflect.String, kind.Kind() == reflect.Bool,
-			kind.Kind() == reflect.Slice:
-		default:
+		// What any text and any switch may be needs no kind.
+		if kind := f.Target.Type(); kind.PkgPath() != "footfall" && kind.PkgPath() != "main" &&
+			kind != reflect.TypeFor[string]() && kind != reflect.TypeFor[bool]() {
 			t.Errorf("--%s is a plain %s", f.Name, kind)
 		}
 		if f.Help == "" {

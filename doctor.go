@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,9 +26,9 @@ type doctorCmd struct {
 	dataFlags
 	kafkaFlags
 	databaseFlags
-	Collector string   `help:"The collector; that of the running footfall up when left out." placeholder:"URL"`
-	Site      string   `help:"Site that the canary event is of." default:"demo"`
-	Admin     string   `help:"Admin listener to ask." placeholder:"URL"`
+	Collector baseURL  `help:"The collector; that of the running footfall up when left out." placeholder:"URL"`
+	Site      string   `help:"Site that the canary event is of; by default the first of the running up, else demo." placeholder:"SITE"`
+	Admin     baseURL  `help:"Admin listener to ask." placeholder:"URL"`
 	Ready     bool     `help:"Only ask the admin listener whether the process is ready."`
 	Within    duration `help:"How long the canary may take." default:"15s"`
 }
@@ -61,6 +62,7 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	if ok {
 		c.fill(up)
 	}
+	c.Site = cmp.Or(c.Site, "demo")
 	d := &doctor{out: p.out}
 	if c.Ready {
 		d.check("ready", func() (string, error) { return c.ready(ctx) })
@@ -101,14 +103,10 @@ func (d *doctor) verdict() error {
 
 // fill takes the addresses of the running up where none are given.
 func (c *doctorCmd) fill(up upFile) {
-	set := func(p *string, v string) {
-		if *p == "" {
-			*p = v
-		}
-	}
-	set(&c.Collector, up.Collector)
-	set(&c.Admin, up.Admin)
-	set(&c.DatabaseURL, up.DatabaseURL)
+	c.Collector = cmp.Or(c.Collector, baseURL(up.Collector))
+	c.Admin = cmp.Or(c.Admin, baseURL(up.Admin))
+	c.DatabaseURL = cmp.Or(c.DatabaseURL, databaseURL(up.DatabaseURL))
+	c.Site = cmp.Or(c.Site, up.Sites[0])
 	if len(c.Brokers) == 0 {
 		c.Brokers = up.Brokers
 	}
@@ -120,7 +118,7 @@ func (c *doctorCmd) ready(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Admin+"/health/ready", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, string(c.Admin)+"/health/ready", nil)
 	if err != nil {
 		return "", err
 	}
@@ -167,7 +165,7 @@ func (c *doctorCmd) kafka(ctx context.Context, p *program) (string, error) {
 func (c *doctorCmd) database(ctx context.Context, p *program) (*postgres.Store, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	store, err := postgres.Connect(ctx, postgres.Options{DatabaseURL: c.DatabaseURL, Logger: p.log,
+	store, err := postgres.Connect(ctx, postgres.Options{DatabaseURL: string(c.DatabaseURL), Logger: p.log,
 		Metrics: metrics.NewSet()})
 	if err != nil {
 		return nil, "", err
@@ -229,7 +227,7 @@ func (k *canary) send(ctx context.Context, id event.UUID) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.c.Collector+"/e", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(k.c.Collector)+"/e", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -262,7 +260,7 @@ func (k *canary) watch(ctx context.Context, id event.UUID, watching chan<- struc
 		err = consume.Tail(ctx, consume.Options{Brokers: k.c.Brokers, Topic: k.c.Topic,
 			Logger: k.p.log}, true, func(r consume.Record) error { return each(r.Value) })
 	} else {
-		err = tailAdmin(ctx, k.c.Admin, false, each)
+		err = tailAdmin(ctx, string(k.c.Admin), false, each)
 	}
 	if errors.Is(err, found) {
 		return nil

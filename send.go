@@ -23,12 +23,12 @@ import (
 // under the same id until it is told what became of it.
 type sendCmd struct {
 	dataFlags
-	Collector string       `help:"The collector; that of the running footfall up when left out." placeholder:"URL"`
-	Site      string       `help:"Site that the events are of." default:"demo"`
-	N         count        `short:"n" help:"How many events to send." default:"10"`
-	Rate      rate         `help:"Events a second; 0 for as fast as it goes." default:"0"`
-	Types     []event.Type `help:"Types to send by turns." default:"pageview,click,form"`
-	Workers   count        `help:"Requests on their way at once." default:"32"`
+	Collector baseURL    `help:"The collector; that of the running footfall up when left out." placeholder:"URL"`
+	Site      string     `help:"Site that the events are of; by default the first of the running up, else demo." placeholder:"SITE"`
+	N         count      `short:"n" help:"How many events to send." default:"10"`
+	Rate      rate       `help:"Events a second; 0 for as fast as it goes." default:"0"`
+	Types     eventTypes `help:"Types to send by turns." default:"pageview,click,form"`
+	Workers   count      `help:"Requests on their way at once." default:"32"`
 }
 
 // sendTries bounds the tries of one event: with the waits between them about a
@@ -51,12 +51,7 @@ func (c *sendCmd) Run(ctx context.Context, p *program) error {
 	if err := c.find(); err != nil {
 		return err
 	}
-	for _, t := range c.Types {
-		if !slices.Contains(event.Types[:], t) {
-			return fmt.Errorf("types: %q is none of %v", t, event.Types)
-		}
-	}
-	s := &sender{cmd: c, url: c.Collector + "/e", reasons: map[string]int{}, client: &http.Client{
+	s := &sender{cmd: c, url: string(c.Collector) + "/e", reasons: map[string]int{}, client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: int(c.Workers)},
 	}}
@@ -72,17 +67,20 @@ func (c *sendCmd) Run(ctx context.Context, p *program) error {
 
 // find fills in the collector of the running up.
 func (c *sendCmd) find() error {
-	if c.Collector != "" {
-		return checkURL("collector", c.Collector, "http", "https")
+	up := upFile{Sites: []string{"demo"}}
+	if c.Collector == "" {
+		running, ok, err := c.running()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("no footfall up runs on %s: start it, or give --collector", c.Data)
+		}
+		up, c.Collector = running, baseURL(running.Collector)
 	}
-	up, ok, err := c.running()
-	if err != nil {
-		return err
+	if c.Site == "" {
+		c.Site = up.Sites[0]
 	}
-	if !ok {
-		return fmt.Errorf("no footfall up runs on %s: start it, or give --collector", c.Data)
-	}
-	c.Collector = up.Collector
 	return nil
 }
 

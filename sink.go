@@ -22,16 +22,22 @@ var (
 	errNoDatabase = errors.New("no database: give --database-url, or use footfall up")
 )
 
-// Run copies events until ctx ends.
-func (c *sinkCmd) Run(ctx context.Context, p *program) error {
+// Validate says what is missing; kong calls it.
+func (c *sinkCmd) Validate() error {
+	var err error
 	if len(c.Brokers) == 0 {
-		return errNoBrokers
+		err = errNoBrokers
 	}
 	if c.DatabaseURL == "" {
-		return errNoDatabase
+		err = errors.Join(err, errNoDatabase)
 	}
+	return err
+}
+
+// Run copies events until ctx ends.
+func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 	set := metrics.NewSet()
-	s := sink.New(c.options(p, set, c.kafkaFlags, c.DatabaseURL))
+	s := sink.New(c.options(p, set, c.kafkaFlags, string(c.DatabaseURL)))
 	ln, err := listen("admin-listen", c.AdminListen)
 	if err != nil {
 		return err

@@ -20,26 +20,28 @@ type siteCmd struct {
 	siteFlags
 	databaseFlags
 	adminFlags
-	Collector string `help:"The collector as browsers reach it." default:"http://127.0.0.1:8080" placeholder:"URL"`
-	Site      string `help:"Site name of the demo pages." default:"demo"`
+	Collector baseURL `help:"The collector as browsers reach it." default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Site      string  `help:"Site name of the demo pages." default:"demo"`
+}
+
+// Validate says what is missing; kong calls it.
+func (c *siteCmd) Validate() error {
+	if c.DatabaseURL == "" {
+		return errNoDatabase
+	}
+	return nil
 }
 
 // Run serves until ctx ends.
 func (c *siteCmd) Run(ctx context.Context, p *program) error {
-	if c.DatabaseURL == "" {
-		return errNoDatabase
-	}
-	if err := checkURL("collector", c.Collector, "http", "https"); err != nil {
-		return err
-	}
 	set := metrics.NewSet()
-	store, err := postgres.Connect(ctx, postgres.Options{DatabaseURL: c.DatabaseURL,
+	store, err := postgres.Connect(ctx, postgres.Options{DatabaseURL: string(c.DatabaseURL),
 		Logger: p.log.With("room", "postgres"), Metrics: set})
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	pages := site.New(site.Options{Collector: c.Collector, Site: c.Site, Recent: recent(store),
+	pages := site.New(site.Options{Collector: string(c.Collector), Site: c.Site, Recent: recent(store),
 		Logger: p.log.With("room", "site"), Metrics: set})
 	ln, err := listen("site-listen", c.SiteListen)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,30 +15,30 @@ import (
 type tailCmd struct {
 	dataFlags
 	kafkaFlags
-	FromStart bool  `help:"Begin with the oldest record there is instead of the next one."`
+	FromStart bool  `help:"Begin with the oldest record there is; the broker of up forgets records once they are stored."`
 	N         count `short:"n" help:"End after this many records." placeholder:"N"`
 }
 
 // Run prints until ctx ends or N records were printed.
 func (c *tailCmd) Run(ctx context.Context, p *program) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	left := int(c.N)
 	each := func(line []byte) error {
 		if _, err := fmt.Fprintf(p.out, "%s\n", line); err != nil {
 			return err
 		}
 		if left--; left == 0 {
-			cancel()
+			return errEnough
 		}
 		return nil
 	}
 	err := c.read(ctx, p, each)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
 }
+
+var errEnough = errors.New("enough records")
 
 func (c *tailCmd) read(ctx context.Context, p *program, each func([]byte) error) error {
 	if len(c.Brokers) > 0 {

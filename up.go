@@ -35,7 +35,7 @@ type upCmd struct {
 	sinkFlags
 	siteFlags
 	adminFlags
-	KafkaListen string `help:"Open the in-process broker on this loopback address, for kcat and the like. It has no protection." placeholder:"HOST:PORT"`
+	KafkaListen address `help:"Open the in-process broker on this loopback address, for kcat and the like. It has no protection." placeholder:"HOST:PORT"`
 }
 
 // upFile is DIR/up.json, by which the other commands find a running up.
@@ -43,6 +43,7 @@ type upFile struct {
 	PID         int      `json:"pid"`
 	Collector   string   `json:"collector"`
 	Site        string   `json:"site"`
+	Sites       []string `json:"sites"` // names whose events are taken
 	Admin       string   `json:"admin"`
 	DatabaseURL string   `json:"database_url"`
 	Brokers     []string `json:"brokers"`
@@ -80,7 +81,7 @@ func (c *upCmd) Run(ctx context.Context, p *program) (err error) {
 
 func (u *up) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		u.listen, u.openBroker, u.openSpool, u.openDatabase, u.makeSink,
+		u.openBroker, u.openSpool, u.listen, u.openDatabase, u.makeSink,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -105,7 +106,7 @@ func (u *up) openBroker(context.Context) (err error) {
 		return nil
 	}
 	u.broker, err = local.StartBroker(local.BrokerOptions{Topic: u.cmd.Topic,
-		Partitions: int32(u.cmd.Partitions), Listen: u.cmd.KafkaListen,
+		Partitions: int32(u.cmd.Partitions), Listen: string(u.cmd.KafkaListen),
 		Logger: u.p.log.With("room", "local")})
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
@@ -113,8 +114,8 @@ func (u *up) openBroker(context.Context) (err error) {
 	return nil
 }
 
-// openSpool comes before the database: its lock is what tells that another up has the
-// directory.
+// openSpool comes before the ports and the database: its lock is what tells that
+// another up has the directory.
 func (u *up) openSpool(context.Context) error {
 	// Searchable, because the private PostgreSQL of root runs as another user below
 	// it. What must not be read there is 0600 or 0700 itself.
@@ -168,7 +169,7 @@ func (w *storeWatermark) Store(ctx context.Context, next uint64) error {
 }
 
 func (u *up) openDatabase(ctx context.Context) (err error) {
-	u.databaseURL = u.cmd.DatabaseURL
+	u.databaseURL = string(u.cmd.DatabaseURL)
 	if u.databaseURL == "" {
 		u.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{
 			Dir: u.cmd.Data, Logger: u.p.log.With("room", "local"), Progress: u.p.errs})
@@ -216,13 +217,16 @@ func (u *up) serve(ctx context.Context) error {
 
 	pages := site.New(site.Options{Collector: u.url(u.collectorLn), Site: u.cmd.Sites[0],
 		Recent: recent(u.store), Logger: u.p.log.With("room", "site"), Metrics: u.set})
-	var people, sinking sync.WaitGroup
-	ended := make(chan error, 5)
+	var people, sinking, keeping sync.WaitGroup
+	ended := make(chan error, 6)
 	people.Go(func() { ended <- u.collector.Run(ctx, u.collectorLn) })
 	people.Go(func() { ended <- pages.Run(ctx) })
 	people.Go(func() { ended <- serve(ctx, u.siteLn, pages) })
 	people.Go(func() { ended <- serve(ctx, u.adminLn, u.admin().handler()) })
 	sinking.Go(func() { ended <- u.sink.Run(later) })
+	if u.postgres != nil {
+		keeping.Go(func() { ended <- u.keepDatabase(ctx) })
+	}
 
 	if err := u.tell(); err != nil {
 		ended <- err
@@ -231,25 +235,58 @@ func (u *up) serve(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
-	case <-u.databaseEnded():
-		err = errors.New("the private PostgreSQL ended: see postgres.log in the data directory")
 	}
 	os.Remove(u.file())
 	cancel()
 	people.Wait()
 	stopSink()
 	sinking.Wait()
+	keeping.Wait()
 	for len(ended) > 0 {
 		err = errors.Join(err, <-ended)
 	}
 	return err
 }
 
-func (u *up) databaseEnded() <-chan error {
-	if u.postgres == nil {
-		return nil
+// databaseAway is how long the private PostgreSQL may refuse to start again before up
+// gives up.
+const databaseAway = 5 * time.Minute
+
+// keepDatabase starts the private PostgreSQL again when it ends by itself, killed for
+// want of memory, say. Meanwhile events wait in the spool.
+func (u *up) keepDatabase(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-u.postgres.Done():
+			u.p.log.Error("the private PostgreSQL ended: starting it again", "err", err)
+		}
+		if err := u.restartDatabase(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
-	return u.postgres.Done()
+}
+
+func (u *up) restartDatabase(ctx context.Context) error {
+	began := time.Now()
+	u.postgres.Close(ctx) // gives its directory back
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		p, err := local.StartPostgres(ctx, local.PostgresOptions{Dir: u.cmd.Data,
+			Logger: u.p.log.With("room", "local"), Progress: u.p.errs})
+		if err == nil && p.URL() != u.databaseURL {
+			err = errors.Join(errors.New("its port was taken meanwhile"), p.Close(ctx))
+		}
+		if err == nil {
+			u.postgres = p
+			return nil
+		}
+		if ctx.Err() != nil || time.Since(began) > databaseAway {
+			return fmt.Errorf("start PostgreSQL again: %w; see postgres.log in %s", err, u.cmd.Data)
+		}
+		u.p.log.Error("the private PostgreSQL does not start", "err", err)
+		wait(ctx, pause)
+	}
 }
 
 // free gives back what start took, as far as it came.
@@ -280,7 +317,7 @@ func (u *up) free() error {
 // tell writes up.json and says to a person what to do next.
 func (u *up) tell() error {
 	file := upFile{PID: os.Getpid(), Collector: u.url(u.collectorLn), Site: u.url(u.siteLn),
-		Admin: u.url(u.adminLn), DatabaseURL: u.databaseURL, Brokers: u.cmd.Brokers}
+		Sites: u.cmd.Sites, Admin: u.url(u.adminLn), DatabaseURL: u.databaseURL, Brokers: u.cmd.Brokers}
 	if file.Brokers == nil {
 		file.Brokers = []string{}
 	}

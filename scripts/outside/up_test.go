@@ -3,12 +3,16 @@
 package outside
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // TestUpFindsEveryEventAgain runs up on its private PostgreSQL through an orderly
@@ -36,19 +40,60 @@ func TestUpFindsEveryEventAgain(t *testing.T) {
 
 	u = startUp(t, dir)
 	waitForRows(t, u.DatabaseURL, 300)
-	out, status := run(t, "up", "--data", dir, "--listen", "127.0.0.1:0", "--site-listen",
-		"127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	// With the same ports, as without any flag: the directory is what it has to name.
+	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	out, status := run(t, "up", "--data", dir, "--listen", host(u.Collector), "--site-listen",
+		host(u.Site), "--admin-listen", host(u.Admin))
 	if status != 1 || !strings.Contains(out, strconv.Itoa(u.cmd.Process.Pid)) {
 		t.Errorf("a second up: status %d, want 1 and the first one's pid:\n%s", status, out)
 	}
 
+	// What was accepted while nothing could be stored is in the spool only.
+	unlock := lockEvents(t, u.DatabaseURL)
 	send(t, "--data", dir, "-n", "200")
+	time.Sleep(3 * time.Second) // longer than the watermark needs to be stored
 	u.kill()
+	unlock()
 	u = startUp(t, dir)
 	waitForRows(t, u.DatabaseURL, 500)
 	if out, status := run(t, "doctor", "--data", dir); status != 0 {
 		t.Errorf("doctor: status %d\n%s", status, out)
 	}
+}
+
+// lockEvents keeps everybody from writing events until unlock is called.
+func lockEvents(t *testing.T, databaseURL string) (unlock func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "begin; lock table footfall.events in access exclusive mode")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { conn.Close(context.Background()) }
+}
+
+// TestUpOutlivesItsDatabase kills the private PostgreSQL under a running up.
+func TestUpOutlivesItsDatabase(t *testing.T) {
+	t.Parallel()
+	u := startUp(t, filepath.Join(t.TempDir(), "data"))
+	send(t, "--data", u.dir, "-n", "20")
+	waitForRows(t, u.DatabaseURL, 20)
+	postmaster := int(query(t, u.DatabaseURL, `select split_part(
+		pg_read_file('postmaster.pid'), chr(10), 1)::bigint`))
+	if err := syscall.Kill(postmaster, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	send(t, "--data", u.dir, "-n", "30") // every one is accepted
+	wait(t, time.Minute, "the database", func() bool {
+		conn, err := pgx.Connect(t.Context(), u.DatabaseURL)
+		if err == nil {
+			conn.Close(t.Context())
+		}
+		return err == nil
+	})
+	waitForRows(t, u.DatabaseURL, 50)
 }
 
 // TestEventsWaitWhilePostgresIsAway cuts the way to the database under a running up.

@@ -6,6 +6,7 @@
   const ROWS_MAX = 200;
   const HELD_MAX = 200; // events kept while paused
   const SECONDS = 60;
+  const MINUTE = SECONDS * 1000; // ms
   const CLOCKS_DIFFER = 2000; // ms; below it the delay of the first message explains it
 
   const TYPES = ['pageview', 'click', 'form', 'custom', 'leave', 'email_open', 'email_click'];
@@ -24,7 +25,7 @@
   let skew = 0; // this clock minus the server's
   let source = null;
   let retry = 0;
-  const arrivals = []; // {at, loaded, shown} of the last minute
+  let arrivals = []; // {at, loaded, shown} of the last minute; at is by the server's clock
 
   const now = () => Date.now() - skew;
 
@@ -115,10 +116,10 @@
     if (seen.has(ev.event_id)) return;
     const loaded = ev.loaded_at && ev.received_at ? ev.loaded_at - ev.received_at : null;
     const shown = isNew && ev.received_at ? now() - ev.received_at : null;
-    if (isNew) {
-      arrivals.push({ at: Date.now(), loaded: loaded, shown: shown });
-      if (arrivals.length > 5000) arrivals.shift();
-    }
+    // An event from before the page was loaded counts too, at its own time.
+    const at = isNew ? now() : ev.received_at;
+    if (at > now() - MINUTE) arrivals.push({ at: at, loaded: loaded, shown: shown });
+    if (arrivals.length > 5000) arrivals.shift();
     const li = row(ev, { loaded: loaded, shown: shown }, isNew);
     if (paused) hold(li);
     else insert(li);
@@ -189,8 +190,8 @@
   }
 
   function drawMeters() {
-    const end = Date.now();
-    while (arrivals.length && arrivals[0].at <= end - SECONDS * 1000) arrivals.shift();
+    const end = now();
+    arrivals = arrivals.filter((a) => a.at > end - MINUTE);
     $('meter-rate').textContent = arrivals.length;
     $('meter-loaded').textContent = span(median(arrivals.map((a) => a.loaded)));
     $('meter-shown').textContent = span(median(arrivals.map((a) => a.shown)));

@@ -38,23 +38,26 @@ func TestInterruptedInitdbIsStartedOver(t *testing.T) {
 	}
 }
 
-// missingMajor is a version that this machine has not and the embedded one is not.
-func missingMajor(t *testing.T) string {
+// otherMajor is a version that this machine has not and the embedded one is not. Where it has
+// them all, it is one that the binaries named beside it are not.
+func otherMajor(t *testing.T) (version, binaries string) {
 	t.Helper()
 	s := findInstallations(t.Context(), nil)
 	for major := oldestMajor; major < embeddedMajor; major++ {
-		if _, err := s.pick(major); err != nil {
-			return strconv.Itoa(major)
+		inst, err := s.pick(major)
+		if err != nil {
+			return strconv.Itoa(major), ""
 		}
+		binaries = inst.dir
 	}
-	t.Skip("every supported version is installed here")
-	return ""
+	return strconv.Itoa(oldestMajor), binaries
 }
 
 func TestDataOfAnotherMajorIsRefusedAndNotTouched(t *testing.T) {
 	t.Parallel()
+	other, binaries := otherMajor(t)
 	for version, word := range map[string]string{
-		"14": "15 to 18", "99": "15 to 18", missingMajor(t): "install PostgreSQL"} {
+		"14": "15 to 18", "99": "15 to 18", other: "install PostgreSQL"} {
 		dir := openDir(t)
 		data := filepath.Join(dir, "postgres", version)
 		if err := os.MkdirAll(data, 0o755); err != nil {
@@ -69,7 +72,7 @@ func TestDataOfAnotherMajorIsRefusedAndNotTouched(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir})
+		_, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, Binaries: binaries})
 		if err == nil {
 			t.Fatal("started")
 		}

@@ -39,6 +39,14 @@ func Lock(dir string) (release func() error, err error) {
 	return func() error {
 		// The file stays: removing it would let two processes lock two different files of one name.
 		err := f.Truncate(0)
+		// A child that was forked and has not yet become its program shares the lock:
+		// closing alone would leave it with the child for that moment.
+		if err == nil {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		}
+		if errors.Is(err, os.ErrClosed) {
+			return nil
+		}
 		if closeErr := f.Close(); !errors.Is(closeErr, os.ErrClosed) {
 			return errors.Join(err, closeErr)
 		}

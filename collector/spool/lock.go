@@ -45,5 +45,9 @@ func Lock(dir string) (unlock func() error, err error) {
 	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
 	}
-	return f.Close, nil
+	return func() error {
+		// A child that was forked and has not yet become its program shares the lock:
+		// closing alone would leave it with the child for that moment.
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+	}, nil
 }

@@ -217,7 +217,10 @@
       skew = Math.abs(difference) > CLOCKS_DIFFER ? difference : 0;
     });
     on('status', setStatus);
-    on('past', (ev) => show(ev, false));
+    on('past', (ev) => {
+      show(ev, false);
+      drawMeters(); // or they would say 0 for a second above fresh rows
+    });
     on('event', (ev) => show(ev, true));
     on('jump', () => {
       $('banner').hidden = false;

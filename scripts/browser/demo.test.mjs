@@ -67,7 +67,7 @@ const kafka = (dir, command, ...args) =>
   execFileSync(KAFKA, [command, ...args, '--dir', dir], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
 
 test('a pixel, and one in noscript, are rows', async (t) => {
-  const up = await footfall(t);
+  const up = await footfall(t, { shared: true });
   const db = await connect(t, up.database_url);
   const pixel = (query) => `<img id="p" alt="" src="${up.collector}/p.gif?site=demo&${query}">`;
   const origin = await page(t, {

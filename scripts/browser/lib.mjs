@@ -3,7 +3,7 @@
 //
 //   chromium(t)                         a headless browser with a fresh profile
 //   start(t, command, args, {…})        a process, once it printed a line or wrote a file
-//   footfall(t, args)                   `footfall up` on free ports: what its up.json says
+//   footfall(t, {…})                    `footfall up` on free ports: what its up.json says
 //   connect(t, url)                     a pg client
 //   database(t)                         an empty database of its own: its URL
 //   waitForRows(client, sql, params, predicate, deadline)
@@ -69,6 +69,8 @@ export async function chromium(t, { args = [] } = {}) {
 // directory makes a temporary directory that goes with the test.
 export function directory(t) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'footfall-browser-'));
+  // Root's PostgreSQL runs as another user and goes elsewhere when it cannot get here.
+  fs.chmodSync(dir, 0o755);
   atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
   return dir;
 }
@@ -123,13 +125,13 @@ export async function freePort() {
   return address;
 }
 
-// footfall starts `footfall up` on free ports over TEST_DATABASE_URL's server (a new database)
-// and returns up.json's fields and those of start(). More flags go into args.
-export async function footfall(t, args = []) {
+// footfall starts `footfall up` on free ports, with its private PostgreSQL or, when shared, with
+// a new database of TEST_DATABASE_URL's server, and returns up.json's fields and those of start().
+export async function footfall(t, { shared = false, args = [] } = {}) {
   const data = directory(t);
   const file = path.join(data, 'up.json');
   const free = ['--listen', '--site-listen', '--admin-listen'].flatMap((f) => [f, '127.0.0.1:0']);
-  const url = ['--database-url', await database(t)];
+  const url = shared ? ['--database-url', await database(t)] : [];
   const started = await start(t, binary(), ['up', '--data', data, ...free, ...url, ...args], {
     file,
     wait: 60_000,

@@ -150,6 +150,13 @@ type up struct {
 func startUp(t *testing.T, dir string, args ...string) *up {
 	t.Helper()
 	u := &up{dir: dir}
+	// Root's PostgreSQL runs as another user, and goes to /var/lib when it cannot get
+	// below the test's directory.
+	for parent := filepath.Dir(dir); parent != filepath.Clean(os.TempDir()); parent = filepath.Dir(parent) {
+		if err := os.Chmod(parent, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	file := filepath.Join(dir, "up.json")
 	os.Remove(file) // one left by a kill -9 would be taken for the new one
 	u.process = start(t, append([]string{"up", "--data", dir, "--listen", "127.0.0.1:0",

@@ -102,6 +102,11 @@ func (g *segment) cutTail(size int64) error {
 		g.last = last
 	}
 	g.end = int64(at)
+	// After an fsync that failed the kernel may hold bytes that are not on disk and
+	// never will be: a later fsync passes them over, unless they are written again.
+	if _, err := g.file.WriteAt(b[:at], 0); err != nil {
+		return err
+	}
 	if err := g.file.Truncate(g.end); err != nil {
 		return err
 	}

@@ -363,6 +363,33 @@ func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
 	}
 }
 
+func TestSegmentThatCouldNotBeMadeEndsTheOneBeforeIt(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	n := 1
+	for ; s.segments[0].end+300 < o.SegmentBytes; n++ {
+		add(t, s, n, n)
+	}
+	// The next segment's name is taken: it cannot be made, and is there at the next start.
+	stray, err := newSegment(o.Dir, o.SegmentBytes, s.id, uint64(n), uint64(n-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray.close()
+	if err := s.Append([][]byte{make([]byte, 1000)}); err == nil {
+		t.Fatal("Append into a segment that cannot be made succeeded")
+	}
+	// A small record would still fit into the old segment.
+	add(t, s, n+1, n+3)
+	crash(t, s)
+	s = open(t, o)
+	want := append(upTo(1, uint64(n-1)), upTo(uint64(n+1), uint64(n+3))...)
+	if got := readTo(t, s, 1, uint64(n+3)); !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
 func TestNumbersBeforeAWatermarkAreNotGivenOutAgain(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())

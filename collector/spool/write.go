@@ -130,6 +130,7 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	}
 	g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, first, before)
 	if err != nil {
+		s.giveUp(first)
 		return nil, fmt.Errorf("begin spool segment: %w", err)
 	}
 	s.mu.Lock()
@@ -138,6 +139,16 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	s.next = first
 	s.grown.Broadcast()
 	return g, nil
+}
+
+// giveUp is for a segment that could not be made. Its file may be there after all at
+// the next start: its header then ends the segment before it, which hence must not
+// grow, and its name must not be wanted again.
+func (s *Spool) giveUp(first uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments[len(s.segments)-1].broken = true
+	s.next = first + 1
 }
 
 // abandon leaves a file that could not be written or fsynced; the next group begins

@@ -39,6 +39,7 @@ type cli struct {
 	Site      siteCmd      `cmd:"" help:"Serve the demo site and the live view."`
 	Tail      tailCmd      `cmd:"" help:"Print records of the topic as they arrive, one JSON object a line."`
 	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
+	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
@@ -138,7 +139,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readCount), collect(p, readSize), collect(p, readSites),
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
-		collect(p, readFile), collect(p, readTypes),
+		collect(p, readFile), collect(p, readTypes), collect(p, readSequence),
 	}
 }
 

@@ -119,7 +119,7 @@ func (u *up) openBroker(context.Context) (err error) {
 func (u *up) openSpool(context.Context) error {
 	// Searchable, because the private PostgreSQL of root runs as another user below
 	// it. What must not be read there is 0600 or 0700 itself.
-	if err := os.MkdirAll(u.cmd.Data, 0o711); err != nil {
+	if err := spool.MakeDir(u.cmd.Data, 0o711); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	o, err := u.cmd.collectorFlags.options(u.p, u.set)

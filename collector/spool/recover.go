@@ -26,7 +26,7 @@ func (s *Spool) recover() error {
 	}
 	if len(s.segments) == 0 {
 		s.id, s.next = event.NewUUID(time.Now()), 1
-		g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, 1, 0)
+		g, err := newSegment(s.o, s.id, 1, 0)
 		if err != nil {
 			return fmt.Errorf("make first segment: %w", err)
 		}
@@ -46,6 +46,10 @@ func (s *Spool) recover() error {
 	if err := active.cutTail(s.o.SegmentBytes); err != nil {
 		return fmt.Errorf("cut unfinished end of %s: %w", active.path, err)
 	}
+	// A process that was killed while it made the file may not have come to this.
+	if err := s.o.disk.syncDir(s.o.Dir); err != nil {
+		return err
+	}
 	s.durable, s.next = active.last, max(active.first, active.last+1)
 	return nil
 }
@@ -53,7 +57,7 @@ func (s *Spool) recover() error {
 // adopt opens one segment file. One without an intact header is set aside, never
 // deleted: its records may have been acknowledged, and a person can still look.
 func (s *Spool) adopt(path string) error {
-	g, id, err := openSegment(path)
+	g, id, err := openSegment(s.o.disk, path)
 	if errors.Is(err, errHeader) {
 		return s.setAside(path)
 	}
@@ -77,8 +81,9 @@ func (s *Spool) setAside(path string) error {
 		}
 		aside = fmt.Sprintf("%s.%d.corrupt", path, i)
 	}
+	s.stats.aside.Inc()
 	s.o.Logger.Error("set aside spool segment with a damaged header", "path", aside)
-	return errors.Join(os.Rename(path, aside), syncDir(s.o.Dir))
+	return errors.Join(s.o.disk.rename(path, aside), s.o.disk.syncDir(s.o.Dir))
 }
 
 // cutTail finds the last commit frame and clears what follows it.
@@ -87,28 +92,23 @@ func (g *segment) cutTail(size int64) error {
 	if err != nil {
 		return err
 	}
-	at := headerSize
-	for {
-		_, last, n := group(b[at:])
-		if n == 0 {
-			// Damage before a later intact commit is the reader's to count; an
-			// unfinished group at the end has no commit behind it.
-			n, last = resync(b[at:])
-		}
-		if n == 0 {
-			break
-		}
-		at += n
+	// Damage before a later intact commit is the reader's to count; an unfinished
+	// group at the end has no commit behind it.
+	end, err := walk(b[headerSize:], func(_, _ int, _ []Record, last uint64) error {
 		g.last = last
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	g.end = int64(at)
-	// After an fsync that failed the kernel may hold bytes that are not on disk and
-	// never will be: a later fsync passes them over, unless they are written again.
-	if _, err := g.file.WriteAt(b[:at], 0); err != nil {
+	g.end = int64(headerSize + end)
+	// After an fsync that failed the kernel may hold bytes that are not on disk and never
+	// will be: a later fsync passes them over, unless they are written again.
+	if _, err := g.file.WriteAt(b[:g.end], 0); err != nil {
 		return err
 	}
 	if err := g.file.Truncate(g.end); err != nil {
 		return err
 	}
-	return errors.Join(preallocate(g.file, size), g.file.Sync())
+	return errors.Join(g.file.reserve(size), g.file.Sync())
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
 
 	"footfall/event"
@@ -40,7 +39,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // commit under the spool's mutex.
 type segment struct {
 	path   string
-	file   *os.File
+	file   file
 	first  uint64 // number of its first record
 	before uint64 // number of the last committed record of the segment before it
 	end    int64  // bytes up to and with the last commit frame
@@ -54,19 +53,19 @@ func segmentPath(dir string, first uint64) string {
 
 // newSegment makes and preallocates a segment file that survives power loss from
 // its first commit on.
-func newSegment(dir string, size int64, id event.UUID, first, before uint64) (*segment, error) {
-	path := segmentPath(dir, first)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func newSegment(o Options, id event.UUID, first, before uint64) (*segment, error) {
+	path := segmentPath(o.Dir, first)
+	f, err := o.disk.create(path)
 	if err != nil {
 		return nil, err
 	}
 	g := &segment{path: path, file: f, first: first, before: before, end: headerSize, last: before}
-	err = errors.Join(preallocate(f, size), g.writeHeader(id), f.Sync())
+	err = errors.Join(f.reserve(o.SegmentBytes), g.writeHeader(id), f.Sync())
 	if err == nil {
-		err = syncDir(dir)
+		err = o.disk.syncDir(o.Dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path))
+		return nil, errors.Join(err, f.Close(), o.disk.remove(path))
 	}
 	return g, nil
 }
@@ -84,30 +83,42 @@ func (g *segment) writeHeader(id event.UUID) error {
 }
 
 // openSegment reads a segment's header. It does not look at the records.
-func openSegment(path string) (*segment, event.UUID, error) {
-	var id event.UUID
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func openSegment(d disk, path string) (*segment, event.UUID, error) {
+	f, err := d.open(path)
 	if err != nil {
-		return nil, id, err
+		return nil, event.UUID{}, err
 	}
 	b := make([]byte, headerSize)
-	_, err = f.ReadAt(b, 0)
-	if errors.Is(err, io.EOF) { // a kill came before the header was there
-		return nil, id, errors.Join(errHeader, f.Close())
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, event.UUID{}, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
 	}
+	g, id, err := readHeader(path, b[:n])
 	if err != nil {
-		return nil, id, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
+		return nil, id, errors.Join(err, f.Close())
 	}
+	g.file = f
+	return g, id, nil
+}
+
+// readHeader decodes the header at the start of b. It returns errHeader when there is
+// no intact one.
+func readHeader(path string, b []byte) (*segment, event.UUID, error) {
+	var id event.UUID
+	if len(b) < headerSize { // a kill came before the header was there
+		return nil, id, errHeader
+	}
+	b = b[:headerSize]
 	crc := binary.LittleEndian.Uint32(b[headerSize-4:])
 	switch {
 	case !bytes.HasPrefix(b, []byte(magic)), crc32.Checksum(b[:headerSize-4], castagnoli) != crc:
-		return nil, id, errors.Join(errHeader, f.Close())
+		return nil, id, errHeader
 	case binary.LittleEndian.Uint32(b[8:]) != version:
-		return nil, id, errors.Join(fmt.Errorf("%s is of version %d, this program reads %d: "+
-			"use the newer program", path, binary.LittleEndian.Uint32(b[8:]), version), f.Close())
+		return nil, id, fmt.Errorf("%s is of version %d, this program reads %d: "+
+			"use the newer program", path, binary.LittleEndian.Uint32(b[8:]), version)
 	}
 	copy(id[:], b[16:])
-	g := &segment{path: path, file: f,
+	g := &segment{path: path,
 		first:  binary.LittleEndian.Uint64(b[32:]),
 		before: binary.LittleEndian.Uint64(b[40:])}
 	g.last = g.before
@@ -120,8 +131,8 @@ func (g *segment) close() error { return g.file.Close() }
 
 // remove deletes the file. A reader that still holds it reads on: it has its own
 // handle.
-func (g *segment) remove() error {
-	return errors.Join(g.file.Close(), os.Remove(g.path))
+func (g *segment) remove(d disk) error {
+	return errors.Join(g.file.Close(), d.remove(g.path))
 }
 
 // appendRecord appends one record frame to a group.
@@ -221,5 +232,29 @@ func resync(b []byte) (skip int, last uint64) {
 			}
 		}
 		return at + commitSize, seq
+	}
+}
+
+// walk goes through the groups of b, which begins at a group. Damage is stepped over to
+// the next intact group. It calls each for every intact group, and for every damage with
+// nil and the number of the last record skipped; at is where that begins in b and n its
+// length. It returns the length of b up to and with the last commit frame.
+func walk(b []byte, each func(at, n int, records []Record, last uint64) error) (int, error) {
+	at := 0
+	for {
+		records, last, n := group(b[at:])
+		if n > 0 && records == nil {
+			records = []Record{} // an append of nothing
+		}
+		if n == 0 {
+			n, last = resync(b[at:])
+		}
+		if n == 0 {
+			return at, nil
+		}
+		if err := each(at, n, records, last); err != nil {
+			return at, err
+		}
+		at += n
 	}
 }

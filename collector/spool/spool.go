@@ -13,6 +13,8 @@
 //   - a failed write or fsync: the waiting appends get the error, the file is not
 //     written to again (after a failed fsync the kernel may have dropped the
 //     pages), and the next group begins a new one.
+//   - a segment that cannot be made: the append gets the error, and the segment before
+//     it does not grow any more, because the file may turn up at a later start.
 //   - a watermark ahead of the spool (an older copy of the directory was put back):
 //     SkipTo goes on with numbers that no reader has passed.
 //   - damaged bytes in the middle: the reader steps over them to the next intact
@@ -29,8 +31,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +58,8 @@ type Options struct {
 	Logger       *slog.Logger  // required
 	Metrics      *metrics.Set  // required
 	DiskCheck    time.Duration // 1 s; how old the disk's free space may be
+
+	disk disk // the machine's, but in tests
 }
 
 func (o *Options) defaults() {
@@ -74,6 +76,9 @@ func (o *Options) defaults() {
 	}
 	if o.DiskCheck == 0 {
 		o.DiskCheck = time.Second
+	}
+	if o.disk == nil {
+		o.disk = osDisk{}
 	}
 }
 
@@ -105,8 +110,8 @@ type Spool struct {
 }
 
 type stats struct {
-	appended, groups, syncFailed, missing *metrics.Counter
-	syncSeconds                           *metrics.Histogram
+	appended, groups, syncFailed, missing, aside *metrics.Counter
+	syncSeconds                                  *metrics.Histogram
 }
 
 // pending is one Append on its way to the disk.
@@ -127,10 +132,7 @@ func Open(o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool of %d bytes is too small: give it at least %d, two segments",
 			o.MaxBytes, 2*o.SegmentBytes)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make spool directory: %w", err)
-	}
-	if err := syncDir(filepath.Dir(o.Dir)); err != nil {
+	if err := MakeDir(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	unlock, err := Lock(o.Dir)
@@ -144,11 +146,11 @@ func Open(o Options) (*Spool, error) {
 		done:   make(chan struct{}),
 	}
 	s.grown = sync.NewCond(&s.mu)
+	s.register()
 	if err := s.recover(); err != nil {
 		unlock()
 		return nil, fmt.Errorf("open spool %s: %w", o.Dir, err)
 	}
-	s.register()
 	go s.write()
 	return s, nil
 }
@@ -160,6 +162,7 @@ func (s *Spool) register() {
 		groups:      m.NewCounter("footfall_spool_commits_total"),
 		syncFailed:  m.NewCounter("footfall_spool_sync_failed_total"),
 		missing:     m.NewCounter("footfall_spool_missing_records_total"),
+		aside:       m.NewCounter("footfall_spool_set_aside_segments_total"),
 		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
 	}
 	m.NewGauge("footfall_spool_bytes", func() float64 { return float64(s.Bytes()) })
@@ -310,11 +313,11 @@ func (s *Spool) Release(seq uint64) error {
 		return nil
 	}
 	for _, g := range gone {
-		if err := g.remove(); err != nil {
+		if err := g.remove(s.o.disk); err != nil {
 			return fmt.Errorf("delete spool segment: %w", err)
 		}
 	}
-	return syncDir(s.o.Dir)
+	return s.o.disk.syncDir(s.o.Dir)
 }
 
 // Close writes what is queued, ends the readers with ErrClosed and unlocks the

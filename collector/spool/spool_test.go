@@ -363,33 +363,6 @@ func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
 	}
 }
 
-func TestSegmentThatCouldNotBeMadeEndsTheOneBeforeIt(t *testing.T) {
-	t.Parallel()
-	o := options(t.TempDir())
-	s := open(t, o)
-	n := 1
-	for ; s.segments[0].end+300 < o.SegmentBytes; n++ {
-		add(t, s, n, n)
-	}
-	// The next segment's name is taken: it cannot be made, and is there at the next start.
-	stray, err := newSegment(o.Dir, o.SegmentBytes, s.id, uint64(n), uint64(n-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stray.close()
-	if err := s.Append([][]byte{make([]byte, 1000)}); err == nil {
-		t.Fatal("Append into a segment that cannot be made succeeded")
-	}
-	// A small record would still fit into the old segment.
-	add(t, s, n+1, n+3)
-	crash(t, s)
-	s = open(t, o)
-	want := append(upTo(1, uint64(n-1)), upTo(uint64(n+1), uint64(n+3))...)
-	if got := readTo(t, s, 1, uint64(n+3)); !slices.Equal(got, want) {
-		t.Errorf("read %v, want %v", got, want)
-	}
-}
-
 func TestNumbersBeforeAWatermarkAreNotGivenOutAgain(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
@@ -620,5 +593,46 @@ func BenchmarkAppend(b *testing.B) {
 			wg.Wait()
 			b.ReportMetric(float64(per*clients)/b.Elapsed().Seconds(), "acks/s")
 		})
+	}
+}
+
+// stubborn is a disk on which one segment cannot be made and its file cannot be removed.
+type stubborn struct {
+	osDisk
+	fail bool
+}
+
+type stubbornFile struct{ file }
+
+func (stubbornFile) Sync() error { return errors.New("input/output error") }
+
+func (d *stubborn) create(path string) (file, error) {
+	f, err := d.osDisk.create(path)
+	if d.fail && err == nil {
+		d.fail = false
+		return stubbornFile{f}, nil
+	}
+	return f, err
+}
+
+func (d *stubborn) remove(string) error { return errors.New("input/output error") }
+
+func TestSegmentThatCouldNotBeMadeHidesNoRecordLater(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	d := &stubborn{}
+	o.disk = d
+	s := open(t, o)
+	add(t, s, 1, 20)
+	d.fail = true
+	if err := s.Append([][]byte{make([]byte, 3<<10)}); err == nil { // needs a new segment
+		t.Fatal("Append succeeded without a segment")
+	}
+	add(t, s, int(s.next), int(s.next)) // would have fitted the old one
+	last := s.Durable()
+	crash(t, s)
+	s = open(t, o)
+	if got := readTo(t, s, 1, last); !slices.Equal(got, append(upTo(1, 20), last)) {
+		t.Errorf("read %v", got)
 	}
 }

@@ -114,7 +114,7 @@ func writeAndSync(g *segment, b []byte) error {
 	if _, err := g.file.WriteAt(b, g.end); err != nil {
 		return fmt.Errorf("write spool segment: %w", err)
 	}
-	if err := dataSync(g.file); err != nil {
+	if err := g.file.dataSync(); err != nil {
 		return fmt.Errorf("fsync spool segment: %w", err)
 	}
 	return nil
@@ -128,7 +128,7 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	if full {
 		return nil, ErrFull
 	}
-	g, err := newSegment(s.o.Dir, s.o.SegmentBytes, s.id, first, before)
+	g, err := newSegment(s.o, s.id, first, before)
 	if err != nil {
 		s.giveUp(first)
 		return nil, fmt.Errorf("begin spool segment: %w", err)
@@ -141,9 +141,9 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	return g, nil
 }
 
-// giveUp is for a segment that could not be made. Its file may be there after all at
-// the next start: its header then ends the segment before it, which hence must not
-// grow, and its name must not be wanted again.
+// giveUp is for a segment that could not be made. Its file may be there after all, at
+// the next start: its header then ends the segment before it, which hence must not grow,
+// and its name must not be wanted again.
 func (s *Spool) giveUp(first uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,16 +11,19 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"footfall/collector/intake"
+
 	"github.com/VictoriaMetrics/metrics"
 )
 
 // admin is the second, private listener: metrics, health, profiles and, in up, the
 // records of the broker that has no port.
 type admin struct {
-	set    *metrics.Set
-	health []health
-	tail   func(ctx context.Context, fromEnd bool, each func(line []byte) error) error // nil: none
-	log    *slog.Logger
+	set      *metrics.Set
+	health   []health
+	tail     func(ctx context.Context, fromEnd bool, each func(line []byte) error) error // nil: none
+	refusals func(site string) []intake.Refused                                          // nil: none
+	log      *slog.Logger
 }
 
 // health is one thing that a process depends on. refused means that it cannot do
@@ -59,6 +62,9 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if a.refusals != nil {
+		mux.HandleFunc("GET /refusals", a.recentRefusals)
+	}
 	if a.tail != nil {
 		mux.HandleFunc("GET /tail", a.stream)
 	}
@@ -89,6 +95,15 @@ func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := json.NewEncoder(w).Encode(out); err != nil {
 		a.log.Debug("health not sent", "err", err)
+	}
+}
+
+// recentRefusals tells the owner of a site why events of theirs are not taken.
+func (a *admin) recentRefusals(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	out := map[string]any{"refusals": a.refusals(r.URL.Query().Get("site"))}
+	if err := json.NewEncoder(w).Encode(out); err != nil {
+		a.log.Debug("refusals not sent", "err", err)
 	}
 }
 

@@ -16,12 +16,13 @@ import (
 var rooms = map[string]struct{ ours, theirs []string }{
 	"event": {nil, []string{"github.com/valyala/fastjson"}},
 
-	"collector/intake":  {[]string{"event"}, []string{"github.com/valyala/fasthttp"}},
-	"collector/enrich":  {[]string{"event"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
+	"collector/sites":   {nil, []string{"github.com/goccy/go-yaml"}},
+	"collector/intake":  {[]string{"event", "collector/sites"}, []string{"github.com/valyala/fasthttp"}},
+	"collector/enrich":  {[]string{"event", "collector/sites"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
 	"collector/spool":   {[]string{"event"}, []string{"golang.org/x/sys"}},
 	"collector/forward": {nil, []string{"github.com/twmb/franz-go"}},
 	"collector": {[]string{"event", "collector/intake", "collector/enrich", "collector/spool",
-		"collector/forward"}, nil},
+		"collector/forward", "collector/sites"}, nil},
 
 	"sink/consume":  {[]string{"event"}, []string{"github.com/twmb/franz-go"}},
 	"sink/postgres": {[]string{"event", "sink/consume"}, []string{"github.com/jackc/pgx", "github.com/jackc/tern"}},
@@ -31,7 +32,7 @@ var rooms = map[string]struct{ ours, theirs []string }{
 		"github.com/jackc/pgx", "golang.org/x/sys"}},
 	"snippet": {nil, []string{"github.com/evanw/esbuild"}},
 	"site":    {nil, nil},
-	"": {[]string{"event", "collector", "collector/forward", "collector/intake", "collector/spool",
+	"": {[]string{"event", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
 		"sink", "sink/consume", "sink/postgres", "local", "snippet", "site"},
 		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
 }

@@ -52,8 +52,8 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	}
 	p.log.Info("collector listens", "version", version(), "listen", ln.Addr().String(),
 		"admin", adminLn.Addr().String(), "brokers", c.Brokers, "topic", c.Topic,
-		"sites", c.Sites, "spool", c.Spool)
-	a := &admin{set: set, log: p.log, health: []health{collectorHealth(col)}}
+		"sites", o.Sites.Current().Names(), "spool", c.Spool)
+	a := &admin{set: set, log: p.log, health: []health{collectorHealth(col)}, refusals: col.Refusals}
 	return together(ctx,
 		func(ctx context.Context) error { return col.Run(ctx, ln) },
 		func(ctx context.Context) error { return serve(ctx, adminLn, a.handler()) })
@@ -61,6 +61,10 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 
 // options are the collector's that do not depend on where Kafka is.
 func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Options, error) {
+	sources, err := c.source(p)
+	if err != nil {
+		return collector.Options{}, err
+	}
 	script, err := snippet.Build()
 	if err != nil {
 		return collector.Options{}, fmt.Errorf("build snippet: %w", err)
@@ -68,7 +72,9 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 	return collector.Options{
 		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
 		SpoolMinFree:   int64(c.SpoolMinFree),
-		Sites:          c.Sites,
+		Sites:          sources,
+		AddressRate:    float64(c.AddressRate),
+		SiteRate:       float64(c.SiteRate),
 		TrustedProxies: c.TrustedProxies,
 		CountryDB:      string(c.CountryDB),
 		Script:         intake.Script{Body: script.Body, Gzip: script.Gzip, Hash: script.Hash},

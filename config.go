@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,7 @@ type cli struct {
 	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
+	Secret    secretCmd    `cmd:"" help:"Make a secret for a site's servers."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
@@ -56,7 +58,9 @@ type databaseFlags struct {
 type collectorFlags struct {
 	Partitions     count    `help:"Partitions of the topic when it has to be made." default:"12"`
 	Listen         address  `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
-	Sites          siteList `help:"Sites whose events are taken, by name." default:"demo" placeholder:"SITE,…"`
+	Sites          siteList `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
+	AddressRate    rate     `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
+	SiteRate       rate     `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
 	TrustedProxies prefixes `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
 	CountryDB      file     `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
 	SpoolMaxBytes  byteSize `help:"Most that the spool may take on disk." default:"1GiB"`
@@ -122,6 +126,9 @@ func collect[T any](p *problems, read func(string) (T, error)) kong.Option {
 
 // text is a value as it would stand in a flag; lists of the file are joined.
 func text(v any) string {
+	if byName, ok := v.(map[string]any); ok {
+		return strings.Join(slices.Sorted(maps.Keys(byName)), ",") // of sites
+	}
 	list, ok := v.([]any)
 	if !ok {
 		return fmt.Sprint(v)
@@ -345,6 +352,9 @@ func newParser(c *cli, p *problems, stdout, stderr io.Writer, file string) (*kon
 		return nil, fmt.Errorf("make settings: %w", err)
 	}
 	p.unknownKeys(parser.Model, values, file)
+	if _, err := readRules(file); err != nil {
+		*p = append(*p, err)
+	}
 	return parser, nil
 }
 
@@ -361,21 +371,29 @@ func fileOf(args []string) string {
 	return os.Getenv("FOOTFALL_CONFIG")
 }
 
-func readSettings(name string) (map[string]any, error) {
-	asked := name != ""
-	if !asked {
-		name = "footfall.yaml"
-	}
-	b, err := os.ReadFile(name)
-	if !asked && errors.Is(err, fs.ErrNotExist) {
+// defaultFile is read when no other is asked for and it is there.
+const defaultFile = "footfall.yaml"
+
+// readFileOf returns nothing when no file was asked for and there is none.
+func readFileOf(asked string) ([]byte, error) {
+	b, err := os.ReadFile(cmp.Or(asked, defaultFile))
+	if asked == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}
+	return b, nil
+}
+
+func readSettings(name string) (map[string]any, error) {
+	b, err := readFileOf(name)
+	if b == nil || err != nil {
+		return nil, err
+	}
 	values := map[string]any{}
 	if err := yaml.Unmarshal(b, &values); err != nil {
-		return nil, fmt.Errorf("read settings %s: %w", name, err)
+		return nil, fmt.Errorf("read settings %s: %w", cmp.Or(name, defaultFile), err)
 	}
 	return values, nil
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "footfall: %v\n", err)
 		return exitUsage
 	}
-	cmd.Bind(&program{out: stdout, errs: stderr, log: newLogger(cmd, stderr)})
+	cmd.Bind(&program{out: stdout, errs: stderr, log: newLogger(cmd, stderr), settings: fileOf(args)})
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	if err := cmd.Run(); err != nil {
 		if !errors.Is(err, errTold) {

@@ -16,6 +16,7 @@ import (
 
 	"footfall/collector"
 	"footfall/collector/intake"
+	"footfall/collector/sites"
 	"footfall/event"
 	"footfall/local"
 	"footfall/sink/consume"
@@ -91,7 +92,7 @@ func TestWholePathInABubble(t *testing.T) {
 		}
 		col, err := collector.New(collector.Options{SpoolDir: dir, SpoolMinFree: -1,
 			Brokers: broker.Addrs(), Dial: broker.Dial, Topic: "events", Partitions: 3,
-			Sites: []string{"shop"}, Script: intake.Script{Body: []byte("//")},
+			Sites: sites.Named("shop"), Script: intake.Script{Body: []byte("//")},
 			Logger: log, Metrics: metrics.NewSet()})
 		if err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 type program struct {
 	out, errs io.Writer
 	log       *slog.Logger
+	settings  string // file of settings that was asked for; "": footfall.yaml when it is there
 }
 
 type versionCmd struct{}

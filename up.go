@@ -344,7 +344,7 @@ Look inside: psql '%s' -c 'select * from footfall.events'
 func (u *up) url(ln net.Listener) string { return "http://" + ln.Addr().String() }
 
 func (u *up) admin() *admin {
-	a := &admin{set: u.set, log: u.p.log, health: []health{
+	a := &admin{set: u.set, log: u.p.log, refusals: u.collector.Refusals, health: []health{
 		collectorHealth(u.collector), waiting(sinkHealth(u.sink)),
 	}}
 	if u.broker != nil {

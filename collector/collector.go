@@ -17,13 +17,13 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"footfall/collector/enrich"
 	"footfall/collector/forward"
 	"footfall/collector/intake"
+	"footfall/collector/sites"
 	"footfall/collector/spool"
 	"footfall/event"
 
@@ -46,7 +46,9 @@ type Options struct {
 	// Watermark keeps the position; nil means a file in SpoolDir.
 	Watermark func(spoolID event.UUID) forward.Watermark
 
-	Sites          []string
+	Sites          *sites.Source
+	AddressRate    float64 // events a second of one public address; 0 for no limit
+	SiteRate       float64 // of a site that has no rate of its own; 0 for no limit
 	TrustedProxies []netip.Prefix
 	CountryDB      string // "" means the built-in one
 	Script         intake.Script
@@ -90,7 +92,9 @@ func (c *Collector) makeIntake() error {
 		return fmt.Errorf("make enricher: %w", err)
 	}
 	c.intake = intake.New(intake.Options{
-		Sites: func(site string) bool { return slices.Contains(c.o.Sites, site) },
+		Sites:       c.o.Sites.Current,
+		AddressRate: c.o.AddressRate,
+		SiteRate:    c.o.SiteRate,
 		Enrich: func(e *event.Event, f intake.Facts) {
 			enricher.Enrich(e, enrich.Facts(f))
 		},
@@ -163,6 +167,7 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	defer stopForwarding()
 	var wg sync.WaitGroup
 	forwarded := make(chan error, 1)
+	wg.Go(func() { c.o.Sites.Run(forwarding) })
 	wg.Go(func() { forwarded <- c.forwarder.Run(forwarding) })
 
 	select {
@@ -187,6 +192,9 @@ func (c *Collector) Close() error { return c.spool.Close() }
 // Confirm tells what the sink has committed, by partition; see Options.Confirm.
 func (c *Collector) Confirm(next map[int32]int64) { c.forwarder.Confirm(next) }
 
+// Refusals returns the newest refusals of a site, of all for "".
+func (c *Collector) Refusals(site string) []intake.Refused { return c.intake.Refusals(site) }
+
 // stale is how long Kafka may leave a record unacknowledged before health says so.
 const stale = 10 * time.Second
 
@@ -196,8 +204,9 @@ func (c *Collector) Health() (refused, waiting error) {
 	if err := c.spool.Err(); err != nil {
 		refused = fmt.Errorf("spool: %w", err)
 	}
+	waiting = c.o.Sites.Err()
 	if d := c.forwarder.Oldest(); d > stale {
-		waiting = fmt.Errorf("kafka: records have been waiting for %s", d.Round(time.Second))
+		waiting = errors.Join(waiting, fmt.Errorf("kafka: records have been waiting for %s", d.Round(time.Second)))
 	}
 	return refused, waiting
 }

@@ -41,11 +41,15 @@ func (d *Decoder) Envelope(body []byte) (*Envelope, *Refusal) {
 	if err != nil {
 		return nil, refuse(BadJSON, "body is not JSON: "+firstLine(err.Error()))
 	}
+	return envelope(root, Event{})
+}
+
+// envelope reads an object whose fields are common to its events.
+func envelope(root *fastjson.Value, common Event) (*Envelope, *Refusal) {
 	o, err := root.Object()
 	if err != nil {
 		return nil, refuse(BadJSON, `body has to be an object like {"site":"…","events":[…]}`)
 	}
-	var common Event
 	env := &Envelope{}
 	var events *fastjson.Value
 	r := visit(o, func(key string, v *fastjson.Value) *Refusal {
@@ -102,7 +106,9 @@ func (env *Envelope) fill(events *fastjson.Value, common *Event) *Refusal {
 			continue
 		}
 		seen[e.EventID] = !e.EventID.IsZero()
-		e.Site = common.Site // an event cannot choose another site than its envelope
+		if !e.trusted {
+			e.Site = common.Site // an event cannot choose another site than its envelope
+		}
 		env.Events = append(env.Events, e)
 		env.Indexes = append(env.Indexes, i)
 	}
@@ -136,7 +142,7 @@ func (e *Event) decodeClient(v *fastjson.Value) *Refusal {
 // must take a newer snippet's events.
 func (e *Event) setClientField(key string, v *fastjson.Value) *Refusal {
 	f := fieldByName[key]
-	if f == nil || !f.Client && key != "site" {
+	if f == nil || !f.Client && key != "site" && !(f.Server && e.trusted) {
 		e.Sanitised++
 		return nil
 	}

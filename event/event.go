@@ -96,6 +96,8 @@ type Event struct {
 	// Sanitised counts the values that had to be changed to be storable (cut,
 	// invalid UTF-8, NUL). It does not travel.
 	Sanitised int
+
+	trusted bool // sent under the site's secret, see Decoder.Server
 }
 
 // Type is the kind of an event, one of the closed set below.

@@ -16,6 +16,8 @@ type Field struct {
 	Whole bool
 	// Client says that the sender of a beacon or a pixel may set it.
 	Client bool
+	// Server says that the sender may set it who has the site's secret.
+	Server bool
 	// Required says that every record has it and that the column is NOT NULL.
 	Required bool
 
@@ -62,13 +64,13 @@ var Fields = []Field{
 	{Name: "user_id", Max: 128, Client: true, at: func(e *Event) any { return &e.UserID }},
 	{Name: "pageview_id", Max: 64, Client: true, at: func(e *Event) any { return &e.PageviewID }},
 
-	{Name: "ip", Max: 45, at: func(e *Event) any { return &e.IP }},
+	{Name: "ip", Max: 45, Server: true, at: func(e *Event) any { return &e.IP }},
 	{Name: "country", Max: 2, at: func(e *Event) any { return &e.Country }},
 	{Name: "region", Max: 128, at: func(e *Event) any { return &e.Region }},
 	{Name: "city", Max: 128, at: func(e *Event) any { return &e.City }},
 	{Name: "asn", Max: 1<<32 - 1, at: func(e *Event) any { return &e.ASN }},
 
-	{Name: "user_agent", Max: 512, at: func(e *Event) any { return &e.UserAgent }},
+	{Name: "user_agent", Max: 512, Server: true, at: func(e *Event) any { return &e.UserAgent }},
 	{Name: "browser", Max: 64, at: func(e *Event) any { return &e.Browser }},
 	{Name: "browser_version", Max: 32, at: func(e *Event) any { return &e.BrowserVersion }},
 	{Name: "os", Max: 64, at: func(e *Event) any { return &e.OS }},

@@ -19,6 +19,9 @@ const (
 	TooManyEvents        Reason = "too_many_events"
 	UnknownSite          Reason = "unknown_site"
 	OriginNotAllowed     Reason = "origin_not_allowed"
+	BadSecret            Reason = "bad_secret"
+	AddressRate          Reason = "address_rate" // too many events from one address
+	SiteRate             Reason = "site_rate"    // too many events of one site
 	Overloaded           Reason = "overloaded"
 	SpoolFull            Reason = "spool_full"
 	SpoolFailed          Reason = "spool_failed"
@@ -35,6 +38,7 @@ const (
 	PropsTooLarge Reason = "props_too_large"
 	TooManyKeys   Reason = "too_many_keys"
 	EventTooLarge Reason = "event_too_large"
+	BotRefused    Reason = "bot" // by a site that wants none
 )
 
 // Reasons for which the sink keeps a record as a dead letter.
@@ -47,9 +51,9 @@ const (
 // closed.
 var Reasons = [...]Reason{
 	MethodNotAllowed, NotFound, BadRequest, UnsupportedMediaType, HeaderTooLarge, BodyTooLarge,
-	RequestTimeout, BadJSON, NoEvents, TooManyEvents, UnknownSite, OriginNotAllowed, Overloaded,
+	RequestTimeout, BadJSON, NoEvents, TooManyEvents, UnknownSite, OriginNotAllowed, BadSecret, AddressRate, SiteRate, Overloaded,
 	SpoolFull, SpoolFailed, ShuttingDown, Internal,
-	BadEvent, UnknownType, BadEventID, BadField, PropsTooLarge, TooManyKeys, EventTooLarge,
+	BadEvent, UnknownType, BadEventID, BadField, PropsTooLarge, TooManyKeys, EventTooLarge, BotRefused,
 	Undecodable, RefusedByDatabase,
 }
 

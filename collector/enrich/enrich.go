@@ -3,10 +3,10 @@
 // program sent it, the country, and the visitor's id of the day.
 //
 // Privacy is its default. Of a URL only scheme, host, path and the listed query
-// keys (utm_*, ref, source) are kept; every other key, the fragment and userinfo
+// keys (utm_*, ref, source, and what the site names) are kept; every other key, the fragment and userinfo
 // are dropped, also from url itself. Of a referrer not even the query is kept. Of
 // a click id only its kind is kept. The address is used for country and visitor
-// id and stored nowhere. The salt under which a visitor id is made lives for one
+// id and stored nowhere, unless the site wants it. The salt under which a visitor id is made lives for one
 // UTC day, so ids of two days cannot be joined. Each collector has a salt of its
 // own for now: a visitor that two collectors serve on one day counts twice.
 //
@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/collector/sites"
 	"footfall/event"
 )
 
@@ -38,10 +39,12 @@ type Options struct {
 // Facts is what a request tells about its sender beside the event. All strings are
 // copies: nothing here may refer to the request's memory.
 type Facts struct {
-	IP             netip.Addr // the client's, behind all trusted proxies; may be invalid
+	Site           *sites.Site // nil: one with the defaults
+	IP             netip.Addr  // the client's, behind all trusted proxies; may be invalid
 	UserAgent      string
 	AcceptLanguage string
 	GPC            bool // the header Sec-GPC: 1
+	DNT            bool // the header DNT: 1
 }
 
 // Enricher enriches events. It is safe for concurrent use and holds the country
@@ -77,22 +80,43 @@ func New(o Options) (*Enricher, error) {
 // Enrich fills the fields of e that only the collector sets, and utm_* and
 // language where the sender did not. It does no input or output.
 func (n *Enricher) Enrich(e *event.Event, f Facts) {
-	setPlace(e)
+	site := f.Site
+	if site == nil {
+		site = &anySite
+	}
+	setPlace(e, site.Query)
 	setSource(e)
-	n.setAgent(e, f.UserAgent)
+	if f.UserAgent != "" || e.Transport != event.TransportAPI {
+		n.setAgent(e, f.UserAgent) // a server that does not say who its visitor is is no bot
+	}
 	if f.IP.IsValid() {
 		ip := f.IP.Unmap().WithZone("")
 		e.Country = n.countries.of(ip)
 		e.VisitorID = n.salts.visitorID(e.Site, ip, e.UserAgent)
+		e.IP = keptIP(site.IP, ip)
 	}
 	if e.Language == "" {
 		e.Language = e.Clean("language", firstLanguage(f.AcceptLanguage))
 	}
 	e.GPC = e.GPC || f.GPC
-	if e.GPC {
+	if e.GPC && site.GPC || f.DNT && site.DNT {
 		// Global Privacy Control: the event counts, nobody is told apart by it.
-		e.VisitorID, e.SessionID, e.UserID = "", "", ""
+		e.VisitorID, e.SessionID, e.UserID, e.IP = "", "", "", ""
 	}
+}
+
+// anySite is read only.
+var anySite = *sites.Default("")
+
+// keptIP returns what a site keeps of an address: nothing, its network, or all.
+func keptIP(policy string, ip netip.Addr) string {
+	switch policy {
+	case sites.IPFull:
+		return ip.String()
+	case sites.IPCut:
+		return networkOf(ip).Addr().String()
+	}
+	return ""
 }
 
 // firstLanguage returns the first tag of an Accept-Language header, or nothing

@@ -2,27 +2,28 @@ package enrich
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"footfall/event"
 )
 
 // keptKey says which query keys are stored. A list of what is kept, not of what
-// is dropped: nobody can list the keys that carry a name or a mail address.
-func keptKey(key string) bool {
+// is dropped (the site may name more): nobody can list the keys that carry a name or a mail address.
+func keptKey(key string, more []string) bool {
 	switch key {
 	case "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "ref", "source":
 		return true
 	}
-	return false
+	return slices.Contains(more, key)
 }
 
 // setPlace cleans url and referrer and fills what follows from them: hostname,
 // path, query, referrer_host, click_id_type and utm_*. What is not http or https
 // keeps its text without query, fragment and userinfo, and has no parts.
-func setPlace(e *event.Event) {
+func setPlace(e *event.Event, more []string) {
 	if u := parseURL(e.URL); u != nil {
-		query := cleanQuery(e, u.RawQuery)
+		query := cleanQuery(e, u.RawQuery, more)
 		e.Hostname = e.Clean("hostname", u.Hostname())
 		e.Path = e.Clean("path", u.EscapedPath())
 		e.Query = e.Clean("query", query)
@@ -90,7 +91,7 @@ func withoutQuery(s string) string {
 
 // cleanQuery returns the kept pairs of a query in their order, as they were
 // written, and tells the event what the others say.
-func cleanQuery(e *event.Event, raw string) string {
+func cleanQuery(e *event.Event, raw string, more []string) string {
 	var kept strings.Builder
 	for pair := range strings.SplitSeq(raw, "&") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -98,7 +99,7 @@ func cleanQuery(e *event.Event, raw string) string {
 		if isClickID(key) && value != "" && e.ClickIDType == "" {
 			e.ClickIDType = strings.ToLower(key)
 		}
-		if !keptKey(key) || value == "" {
+		if !keptKey(key, more) || value == "" {
 			continue
 		}
 		if kept.Len() > 0 {

@@ -123,14 +123,14 @@ func FuzzURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, url, referrer string) {
 		e := event.Event{URL: url, Referrer: referrer}
 		e.URL, e.Referrer = e.Clean("url", e.URL), e.Clean("referrer", e.Referrer)
-		setPlace(&e)
+		setPlace(&e, nil)
 		setSource(&e)
 		if strings.Contains(e.URL, "#") || strings.ContainsAny(e.Referrer, "?#") {
 			t.Errorf("a fragment or a query is left: %q, %q", e.URL, e.Referrer)
 		}
 		_, query, _ := strings.Cut(e.URL, "?")
 		for pair := range strings.SplitSeq(query, "&") {
-			if key, _, _ := strings.Cut(pair, "="); query != "" && !keptKey(unescape(key)) {
+			if key, _, _ := strings.Cut(pair, "="); query != "" && !keptKey(unescape(key), nil) {
 				t.Errorf("key %q is left in %q", key, e.URL)
 			}
 		}
@@ -144,7 +144,7 @@ func FuzzURL(f *testing.F) {
 		}
 		if len(e.URL) < 1000 && e.Hostname != "" {
 			again := event.Event{URL: e.URL}
-			setPlace(&again)
+			setPlace(&again, nil)
 			if again.URL != e.URL || again.Path != e.Path || again.Query != e.Query {
 				t.Errorf("cleaning twice made %q of %q", again.URL, e.URL)
 			}

@@ -96,16 +96,21 @@ func (s *salts) of(today int64) *salt {
 	return fresh
 }
 
-// visitorID returns 16 hex digits that stay the same for one site, address prefix
-// and user agent until the UTC day ends.
-func (s *salts) visitorID(site string, ip netip.Addr, userAgent string) string {
-	salt := s.of(s.today())
+// networkOf returns the part of an address that is not one device's.
+func networkOf(ip netip.Addr) netip.Prefix {
 	bits := prefix4
 	if ip.Is6() {
 		bits = prefix6
 	}
 	prefix, _ := ip.Prefix(bits) // fails only for invalid addresses
-	network := prefix.Addr().As16()
+	return prefix
+}
+
+// visitorID returns 16 hex digits that stay the same for one site, address prefix
+// and user agent until the UTC day ends.
+func (s *salts) visitorID(site string, ip netip.Addr, userAgent string) string {
+	salt := s.of(s.today())
+	network := networkOf(ip).Addr().As16()
 
 	h := salt.hashes.Get().(hash.Hash)
 	defer salt.hashes.Put(h)

@@ -3,16 +3,23 @@ package intake
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/valyala/fasthttp"
 
+	"footfall/collector/sites"
 	"footfall/event"
 )
 
 // beacon takes an envelope of events.
 func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
+	client := s.clientAddress(ctx)
+	if s.overRate(ctx, client) {
+		return
+	}
 	h := &ctx.Request.Header
 	switch {
 	case !goodType(h.ContentType()):
@@ -37,7 +44,8 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
 			e.Transport = event.TransportBeacon
 		}
 	}
-	s.take(ctx, env, func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+	s.take(ctx, env, caller{client: client, origin: originOf(h)},
+		func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
 }
 
 // goodType takes what a page can send without asking first, and JSON. The form type is
@@ -50,74 +58,145 @@ func goodType(contentType []byte) bool {
 		asciiEqualFold(media, "application/x-www-form-urlencoded")
 }
 
+// caller is who sends, as far as a request tells.
+type caller struct {
+	site   *sites.Site // known by its secret; else the envelope names it
+	secret bool
+	client netip.Addr // invalid when it is the site's server, whose address tells nothing
+	origin origin
+}
+
+// overRate answers 429 to an address that has sent too much, before anything is read.
+// Each request counts as one event at first; take adds the others.
+func (s *Server) overRate(ctx *fasthttp.RequestCtx, client netip.Addr) bool {
+	now := s.options.Now()
+	if wait := s.addresses.over(client, now); wait > 0 {
+		s.refuse(ctx, refusal(event.AddressRate, "too many events from one address: send again later"))
+		setRetry(ctx, wait)
+		return true
+	}
+	s.addresses.take(client, now, 1)
+	return false
+}
+
+// admit finds the site and says whether it takes these events now.
+func (s *Server) admit(ctx *fasthttp.RequestCtx, env *event.Envelope, c *caller) bool {
+	if c.site == nil {
+		c.site = s.options.Sites().Get(env.Site)
+	}
+	if c.site == nil {
+		s.refuse(ctx, refusal(event.UnknownSite,
+			fmt.Sprintf("site %.64q is not known here", env.Site)))
+		return false
+	}
+	if r := c.origin.check(c.site); r != nil && !c.secret {
+		s.refuseOf(ctx, c.site.Name, r)
+		return false
+	}
+	now, n := s.options.Now(), len(env.Events)
+	s.addresses.take(c.client, now, n-1)
+	if wait := s.watch.of(c.site.Name).over(now, n, s.rateOf(c.site)); wait > 0 {
+		s.refuseOf(ctx, c.site.Name, refusal(event.SiteRate, "too many events of this site: send again later"))
+		setRetry(ctx, wait)
+		return false
+	}
+	return true
+}
+
 // take stores the good events of an envelope with one Append and answers. thanks
-// sets the answer for the case that all were good.
-func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, thanks func()) {
-	if env.Site == "" || !s.options.Sites(env.Site) {
-		s.refuse(ctx, refusal(event.UnknownSite, fmt.Sprintf("site %q is not known here", env.Site)))
+// sets the answer for the case that all were good; nil lists them all.
+func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, thanks func()) {
+	if !s.admit(ctx, env, &c) {
 		return
 	}
 	b := s.buffers.get()
-	s.encode(b, env, s.facts(ctx))
+	s.encode(b, env, c, s.facts(ctx, c))
+	watched := s.watch.of(c.site.Name)
 	for _, r := range env.Refused {
 		s.count.refused[r.Reason].Inc()
+		watched.note(s.refused(c.site.Name, &r))
 	}
 	if string(ctx.Request.Header.Peek(dryRunHeader)) == "1" {
 		dryRun(ctx, b, env)
 		return
 	}
 	if len(b.records) == 0 {
-		refuseAll(ctx, env.Refused)
+		setRefusal(ctx, &env.Refused[0], s.some(b, env, thanks == nil))
 		s.buffers.put(b)
 		return
 	}
-	if err := s.options.Append(s.life, b.records); err != nil {
-		s.refuse(ctx, s.appendRefusal(err)) // the buffer is Append's for ever
-		return
+	if !s.append(ctx, b.records, c.site.Name, watched) {
+		return // the buffer is Append's for ever
 	}
 	s.countAccepted(b, env)
-	n := len(b.records)
-	s.buffers.put(b)
-	if len(env.Refused) == 0 {
+	watched.accepted.Add(len(b.records))
+	if len(env.Refused) == 0 && thanks != nil {
 		thanks()
-		return
+	} else {
+		a := s.some(b, env, thanks == nil)
+		a.Accepted = new(len(b.records))
+		ctx.SetStatusCode(fasthttp.StatusOK)
+		setJSON(ctx, a)
 	}
-	ctx.SetStatusCode(fasthttp.StatusOK)
-	setJSON(ctx, answer{Accepted: new(n), Refused: list(env.Refused)})
+	s.buffers.put(b)
 }
 
-// facts copies what enriching needs out of the request.
-func (s *Server) facts(ctx *fasthttp.RequestCtx) Facts {
+// append stores records, or answers why not.
+func (s *Server) append(ctx *fasthttp.RequestCtx, records [][]byte, site string, w *watched) bool {
+	err := ErrBusy
+	if w.enter() {
+		err = s.options.Append(s.life, records)
+		w.leave()
+	}
+	if err != nil {
+		s.refuseOf(ctx, site, s.appendRefusal(err))
+	}
+	return err == nil
+}
+
+// some is the answer when not all events were good, or when each has to be told of.
+func (s *Server) some(b *buffer, env *event.Envelope, each bool) answer {
+	if each {
+		return answer{Results: results(b, env)}
+	}
+	return answer{Refused: list(env.Refused)}
+}
+
+// facts copies what enriching needs out of the request. Of a site's server it tells
+// nothing: the events themselves do.
+func (s *Server) facts(ctx *fasthttp.RequestCtx, c caller) Facts {
+	if c.secret {
+		return Facts{Site: c.site}
+	}
 	h := &ctx.Request.Header
 	return Facts{
-		IP:             s.clientAddress(ctx),
+		Site:           c.site,
+		IP:             c.client,
 		UserAgent:      string(h.UserAgent()),
 		AcceptLanguage: string(h.Peek(fasthttp.HeaderAcceptLanguage)),
 		GPC:            string(h.Peek("Sec-GPC")) == "1",
+		DNT:            string(h.Peek("DNT")) == "1",
 	}
 }
 
 // encode stamps, enriches and encodes the events into b, and moves those that are
 // too large to env.Refused. One body can ask for much more than its own size: the
 // envelope's common fields are in every record. RecordsBytesMax ends that.
-func (s *Server) encode(b *buffer, env *event.Envelope, facts Facts) {
+func (s *Server) encode(b *buffer, env *event.Envelope, c caller, facts Facts) {
 	received := s.options.Now()
 	for i := range env.Events {
 		e := &env.Events[i]
 		e.Stamp(received, env.Sent)
+		if c.secret {
+			facts.IP, facts.UserAgent = addressOf(e), e.UserAgent
+		}
 		s.options.Enrich(e, facts)
 		from := len(b.bytes)
 		b.bytes = e.AppendRecord(b.bytes)
-		detail := ""
-		if n := len(b.bytes) - from; n > event.EventBytesMax {
-			detail = fmt.Sprintf("the record has %d bytes, at most %d fit", n, event.EventBytesMax)
-		} else if len(b.bytes) > RecordsBytesMax {
-			detail = fmt.Sprintf("the envelope's records have more than %d bytes", RecordsBytesMax)
-		}
-		if detail != "" {
+		if r := unfit(e, c, len(b.bytes)-from, len(b.bytes)); r != nil {
 			b.bytes = b.bytes[:from]
-			env.Refused = append(env.Refused,
-				event.Refusal{Index: env.Indexes[i], Reason: event.EventTooLarge, Detail: detail})
+			r.Index = env.Indexes[i]
+			env.Refused = append(env.Refused, *r)
 			continue
 		}
 		b.ends = append(b.ends, len(b.bytes))
@@ -125,6 +204,36 @@ func (s *Server) encode(b *buffer, env *event.Envelope, facts Facts) {
 	}
 	slices.SortFunc(env.Refused, func(x, y event.Refusal) int { return x.Index - y.Index })
 	b.slice()
+}
+
+// addressOf takes the address that a server told out of an event; what the site keeps
+// of it, enriching puts back.
+func addressOf(e *event.Event) netip.Addr {
+	a, ok := parseForwarded(e.IP)
+	if e.IP != "" && !ok {
+		e.Sanitised++
+	}
+	e.IP = ""
+	return a
+}
+
+// unfit refuses an event by what is known of it in the end: bytes of its record, and of
+// all records so far.
+func unfit(e *event.Event, c caller, bytes, all int) *event.Refusal {
+	switch {
+	case bytes > event.EventBytesMax:
+		return refusal(event.EventTooLarge, fmt.Sprintf("the record has %d bytes, at most %d fit",
+			bytes, event.EventBytesMax))
+	case all > RecordsBytesMax:
+		return refusal(event.EventTooLarge, fmt.Sprintf(
+			"the envelope's records have more than %d bytes", RecordsBytesMax))
+	case e.Bot && c.site.Bots == sites.BotsRefuse:
+		return refusal(event.BotRefused, fmt.Sprintf("site %q takes no events of programs: %s",
+			c.site.Name, strings.Join(e.BotReasons, ", ")))
+	case !c.secret:
+		return c.origin.checkEvent(c.site, e)
+	}
+	return nil
 }
 
 func (s *Server) countAccepted(b *buffer, env *event.Envelope) {

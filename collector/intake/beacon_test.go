@@ -108,10 +108,10 @@ func TestFactsComeFromTheRequest(t *testing.T) {
 	t.Parallel()
 	var got Facts
 	s, _ := newTestServer(func(o *Options) { o.Enrich = func(_ *event.Event, f Facts) { got = f } })
-	r := post(`{"site":"shop"}`, "User-Agent", "Lynx", "Accept-Language", "de", "Sec-GPC", "1")
+	r := post(`{"site":"shop"}`, "User-Agent", "Lynx", "Accept-Language", "de", "Sec-GPC", "1", "DNT", "1")
 	r.peer = "::ffff:192.0.2.7"
 	r.send(s)
-	if want := (Facts{netip.MustParseAddr("192.0.2.7"), "Lynx", "de", true}); got != want {
+	if want := (Facts{s.options.Sites().Get("shop"), netip.MustParseAddr("192.0.2.7"), "Lynx", "de", true, true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

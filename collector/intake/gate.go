@@ -17,6 +17,7 @@ const (
 	beaconPath = "/e"
 	pixelPath  = "/p.gif"
 	scriptPath = "/f.js"
+	apiPath    = "/api/events"
 )
 
 // route is one path: what it takes and who answers.
@@ -28,6 +29,7 @@ type route struct {
 var (
 	beaconRoute = route{"POST, OPTIONS", (*Server).beacon}
 	pixelRoute  = route{"GET, OPTIONS", (*Server).pixel}
+	apiRoute    = route{"POST, OPTIONS", (*Server).api}
 	scriptRoute = route{"GET, HEAD, OPTIONS", (*Server).script}
 )
 
@@ -45,7 +47,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	switch {
 	case r == nil:
 		s.refuse(ctx, refusal(event.NotFound,
-			"this is a Footfall collector: POST /e, GET /p.gif, GET /f.js"))
+			"this is a Footfall collector: POST /e, GET /p.gif, GET /f.js, POST /api/events"))
 	case method == fasthttp.MethodOptions:
 		preflight(ctx, r.allow)
 	case !strings.Contains(r.allow, method):
@@ -63,6 +65,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx) *route {
 		return &beaconRoute
 	case pixelPath:
 		return &pixelRoute
+	case apiPath:
+		return &apiRoute
 	}
 	if s.scripts.has(path) {
 		return &scriptRoute

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
 
+	"footfall/collector/sites"
 	"footfall/event"
 )
 
@@ -63,7 +64,7 @@ func (s *shelf) event(t *testing.T, i int) *event.Event {
 func newTestServer(change func(*Options)) (*Server, *shelf) {
 	kept := &shelf{}
 	o := Options{
-		Sites:  func(site string) bool { return site == "shop" },
+		Sites:  sites.Named("shop").Current,
 		Append: kept.append,
 		Now:    func() time.Time { return now },
 		Script: Script{Body: []byte("/*tag*/"), Gzip: []byte("\x1f\x8bzipped"), Hash: "abc123"},

@@ -29,7 +29,8 @@ func newCounters(set *metrics.Set, http *fasthttp.Server) counters {
 		sanitised: set.NewCounter("footfall_sanitised_total"),
 		forwarded: set.NewCounter("footfall_bad_forwarded_total"),
 	}
-	for _, t := range []string{event.TransportBeacon, event.TransportFetch, event.TransportPixel} {
+	for _, t := range []string{event.TransportBeacon, event.TransportFetch, event.TransportPixel,
+		event.TransportAPI} {
 		c.accepted[t] = set.NewCounter(fmt.Sprintf("footfall_accepted_total{transport=%q}", t))
 	}
 	for reason := range statuses {

@@ -17,6 +17,10 @@ const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
 // onerror runs. HEAD is refused: it would have to count or not to count, and
 // whoever asks gets no picture either way.
 func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
+	client := s.clientAddress(ctx)
+	if s.overRate(ctx, client) {
+		return
+	}
 	_, query, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
 	env, r := s.decoder.Query(pairs(query))
 	if r != nil {
@@ -28,7 +32,7 @@ func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
 	if e.URL == "" {
 		e.URL = e.Clean("url", string(ctx.Request.Header.Referer()))
 	}
-	s.take(ctx, env, func() {
+	s.take(ctx, env, caller{client: client, origin: originOf(&ctx.Request.Header)}, func() {
 		ctx.SetContentType("image/gif")
 		ctx.SetBodyString(gif)
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -40,6 +41,9 @@ var statuses = map[event.Reason]status{
 	event.TooManyEvents:        {fasthttp.StatusRequestEntityTooLarge, 0},
 	event.UnknownSite:          {fasthttp.StatusForbidden, 0},
 	event.OriginNotAllowed:     {fasthttp.StatusForbidden, 0},
+	event.BadSecret:            {fasthttp.StatusUnauthorized, 0},
+	event.AddressRate:          {fasthttp.StatusTooManyRequests, 1},
+	event.SiteRate:             {fasthttp.StatusTooManyRequests, 1},
 	event.Overloaded:           {fasthttp.StatusServiceUnavailable, 1},
 	event.SpoolFull:            {fasthttp.StatusServiceUnavailable, 30},
 	event.SpoolFailed:          {fasthttp.StatusServiceUnavailable, 10},
@@ -52,6 +56,7 @@ var statuses = map[event.Reason]status{
 	event.PropsTooLarge:        {fasthttp.StatusBadRequest, 0},
 	event.TooManyKeys:          {fasthttp.StatusBadRequest, 0},
 	event.EventTooLarge:        {fasthttp.StatusRequestEntityTooLarge, 0},
+	event.BotRefused:           {fasthttp.StatusForbidden, 0},
 }
 
 // answer is the body of all that is not 204. Events is a dry run's.
@@ -60,6 +65,7 @@ type answer struct {
 	Detail   string            `json:"detail,omitempty"`
 	Accepted *int              `json:"accepted,omitempty"`
 	Refused  []refused         `json:"refused,omitempty"`
+	Results  []result          `json:"results,omitempty"`
 	Events   []json.RawMessage `json:"events,omitempty"`
 }
 
@@ -73,16 +79,25 @@ func refusal(reason event.Reason, detail string) *event.Refusal {
 	return &event.Refusal{Index: -1, Reason: reason, Detail: detail}
 }
 
-// refuse answers a request of which nothing was taken, and counts it once.
-func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *event.Refusal) {
+// refuse answers a request of which nothing was taken and whose site is not known, and
+// counts it once.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *event.Refusal) { s.refuseOf(ctx, "", r) }
+
+// refuseOf does the same for a known site.
+func (s *Server) refuseOf(ctx *fasthttp.RequestCtx, site string, r *event.Refusal) {
 	s.count.refused[r.Reason].Inc()
+	s.watch.of(site).note(s.refused(site, r))
 	setRefusal(ctx, r, answer{})
 }
 
-// refuseAll answers an envelope in which no event was good: the first refusal
-// decides the status. They are counted already.
-func refuseAll(ctx *fasthttp.RequestCtx, all []event.Refusal) {
-	setRefusal(ctx, &all[0], answer{Refused: list(all)})
+func (s *Server) refused(site string, r *event.Refusal) Refused {
+	return Refused{At: s.options.Now().UTC(), Site: site, Reason: r.Reason, Detail: r.Detail}
+}
+
+// setRetry tells in whole seconds when to come again.
+func setRetry(ctx *fasthttp.RequestCtx, wait time.Duration) {
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.FormatInt(seconds, 10))
 }
 
 func setRefusal(ctx *fasthttp.RequestCtx, r *event.Refusal, a answer) {

@@ -18,7 +18,7 @@ func TestEveryReasonOfARequestHasAStatus(t *testing.T) {
 	for _, r := range event.Reasons {
 		st, ok := statuses[r]
 		sinks := r == event.Undecodable || r == event.RefusedByDatabase
-		if ok == sinks || ok && (st.code < 400 || (st.code == 503) != (st.retry > 0)) {
+		if ok == sinks || ok && (st.code < 400 || (st.code == 503 || st.code == 429) != (st.retry > 0)) {
 			t.Errorf("reason %s has status %+v", r, st)
 		}
 	}

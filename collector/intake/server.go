@@ -4,6 +4,8 @@
 //	POST /e             a beacon: one envelope of events, JSON as text/plain
 //	GET  /p.gif         a pixel: one event in the query, answered by a 43-byte GIF
 //	GET  /f.js          the snippet; /f.<hash>.js is the same, frozen
+//	POST /api/events    events of a server that has its site's secret; openapi.yaml
+//	                    describes it
 //	OPTIONS             a preflight on any of them
 //
 // A 2xx to an event means that Append has returned: the record is on disk. All
@@ -16,7 +18,8 @@
 //
 // Nothing a sender does may reach further than its own request: sizes, times and
 // connections are bounded, a panic is contained, counted and answered with 500.
-// The package does not limit rates.
+// So are rates, of one address and of one site, and the share of the disk's queue that
+// one site may have: a flood gets 429 or 503 with Retry-After, the others do not notice.
 //
 // fasthttp reuses a request's memory as soon as its handler returns. No byte of
 // it leaves this package: events hold copies, and so do Facts.
@@ -33,6 +36,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
 
+	"footfall/collector/sites"
 	"footfall/event"
 )
 
@@ -46,17 +50,22 @@ const (
 
 // Facts is what a request tells about its sender beside the event.
 type Facts struct {
+	Site           *sites.Site
 	IP             netip.Addr // the client's, behind all trusted proxies; may be invalid
 	UserAgent      string
 	AcceptLanguage string
 	GPC            bool // the header Sec-GPC: 1
+	DNT            bool // the header DNT: 1
 }
 
 // Options configures a Server. Sites and Append are needed, the rest may be left
 // out. The functions are called from many goroutines at once.
 type Options struct {
-	// Sites reports whether events of a site are taken.
-	Sites func(site string) bool
+	// Sites returns the sites of now.
+	Sites func() *sites.List
+	// AddressRate is how many events a second one public address may send (IPv6: one
+	// /64), SiteRate one site whose own rate is not set. 0 means no limit.
+	AddressRate, SiteRate float64
 	// Enrich fills what follows from the facts. The event is stamped already.
 	Enrich func(*event.Event, Facts)
 	// Append stores records, each made by event.AppendRecord, and returns nil once
@@ -77,15 +86,17 @@ type Options struct {
 
 // Server answers requests. Its methods are safe for concurrent use.
 type Server struct {
-	options Options
-	http    *fasthttp.Server
-	decoder event.Decoder
-	buffers buffers
-	count   counters
-	scripts scripts
-	waiting waiting
-	life    context.Context // of Append: longer than any request
-	end     context.CancelFunc
+	options   Options
+	addresses *limiter
+	watch     *watch
+	http      *fasthttp.Server
+	decoder   event.Decoder
+	buffers   buffers
+	count     counters
+	scripts   scripts
+	waiting   waiting
+	life      context.Context // of Append: longer than any request
+	end       context.CancelFunc
 }
 
 // New makes a server that listens nowhere yet.
@@ -102,7 +113,8 @@ func New(o Options) *Server {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	s := &Server{options: o, scripts: newScripts(o.Script)}
+	s := &Server{options: o, scripts: newScripts(o.Script), addresses: newLimiter(o.AddressRate),
+		watch: newWatch(o.Metrics)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.http = s.newHTTP()
 	s.count = newCounters(o.Metrics, s.http)
@@ -114,7 +126,9 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:      s.Handler,
 		ErrorHandler: s.refuseUnread,
 		ConnState:    s.waiting.state,
-		Logger:       httpLog{s.options.Logger},
+		// The server API's bodies may be larger.
+		HeaderReceived: s.bounds,
+		Logger:         httpLog{s.options.Logger},
 		// The whole request has to arrive within this, so that slow senders cannot
 		// hold connections.
 		ReadTimeout:  5 * time.Second,

@@ -1,0 +1,153 @@
+package intake
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"footfall/collector/sites"
+	"footfall/event"
+)
+
+const (
+	refusalsKept = 64      // of each site
+	detailMax    = 200     // bytes of a kept detail
+	seriesMax    = 500     // sites with counters of their own; the others share some
+	othersSeries = "other" // their label
+	siteShare    = 4096    // appends of one site that may wait for the disk: half the spool's
+)
+
+// Refused is one refusal, as its site's owner may want to see it. It tells nothing of
+// the visitor.
+type Refused struct {
+	At     time.Time    `json:"at"`
+	Site   string       `json:"site,omitempty"` // "" when it was not known
+	Reason event.Reason `json:"reason"`
+	Detail string       `json:"detail"`
+}
+
+// watched is what the server remembers of one site. A site that a new file no longer
+// has keeps its series: counters that vanish are worse than some that rest.
+type watched struct {
+	accepted, refused *metrics.Counter
+	waiting           atomic.Int64 // appends
+	owes              atomic.Int64 // a debt
+
+	mu     sync.Mutex
+	recent []Refused // a ring
+	next   int
+}
+
+// watch is all of them. It is safe for concurrent use.
+type watch struct {
+	set   *metrics.Set
+	mu    sync.RWMutex
+	sites map[string]*watched
+}
+
+func newWatch(set *metrics.Set) *watch {
+	return &watch{set: set, sites: map[string]*watched{}}
+}
+
+// of returns what is remembered of a site. Only names of sites that are known may get
+// here, and "": a stranger must not be able to fill the memory.
+func (w *watch) of(site string) *watched {
+	w.mu.RLock()
+	s := w.sites[site]
+	w.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.sites[site]; s != nil {
+		return s
+	}
+	label := site
+	if len(w.sites) >= seriesMax {
+		label = othersSeries
+	}
+	s = &watched{
+		accepted: w.set.GetOrCreateCounter(fmt.Sprintf("footfall_site_accepted_total{site=%q}", label)),
+		refused:  w.set.GetOrCreateCounter(fmt.Sprintf("footfall_site_refused_total{site=%q}", label)),
+	}
+	w.sites[site] = s
+	return s
+}
+
+func (s *watched) note(r Refused) {
+	s.refused.Inc()
+	if len(r.Detail) > detailMax {
+		r.Detail = r.Detail[:detailMax]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recent) < refusalsKept {
+		s.recent = append(s.recent, r)
+		return
+	}
+	s.recent[s.next] = r
+	s.next = (s.next + 1) % refusalsKept
+}
+
+// over reports how long the site has to wait by its rate (0: no limit), and counts n
+// events when it has not.
+func (s *watched) over(now time.Time, n int, rate float64) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	for {
+		owed := s.owes.Load()
+		if wait := debt(owed).over(now); wait > 0 {
+			return wait
+		}
+		if s.owes.CompareAndSwap(owed, int64(debt(owed).with(now, n, rate))) {
+			return 0
+		}
+	}
+}
+
+// enter takes one of the site's places in front of the disk, so that a flood of one
+// site leaves the others theirs. leave gives it back.
+func (s *watched) enter() bool {
+	if s.waiting.Add(1) > siteShare {
+		s.waiting.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *watched) leave() { s.waiting.Add(-1) }
+
+// Refusals returns the newest refusals of a site, the newest first: 64 at most. With
+// "" they are those of all sites and of requests whose site was not known.
+func (s *Server) Refusals(site string) []Refused {
+	s.watch.mu.RLock()
+	var of []*watched
+	for name, w := range s.watch.sites {
+		if site == "" || name == site {
+			of = append(of, w)
+		}
+	}
+	s.watch.mu.RUnlock()
+	all := []Refused{}
+	for _, w := range of {
+		w.mu.Lock()
+		all = append(all, w.recent...)
+		w.mu.Unlock()
+	}
+	slices.SortStableFunc(all, func(a, b Refused) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), refusalsKept)]
+}
+
+// rateOf is how many events a second a site may send; 0 for no limit.
+func (s *Server) rateOf(site *sites.Site) float64 {
+	if site.Rate > 0 {
+		return site.Rate
+	}
+	return s.options.SiteRate
+}

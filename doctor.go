@@ -233,6 +233,13 @@ func (k *canary) send(ctx context.Context, id event.UUID) error {
 	}
 	req.Header.Set("Content-Type", "text/plain")
 	req.Header.Set("User-Agent", "footfall-doctor")
+	origin, err := originOf(k.p, k.c.Site)
+	if err != nil {
+		return err
+	}
+	if origin != "" {
+		req.Header.Set("Origin", origin)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

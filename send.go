@@ -38,6 +38,7 @@ const sendTries = 12
 type sender struct {
 	cmd    *sendCmd
 	url    string
+	origin string // "" for none
 	client *http.Client
 
 	accepted, refused, unknown atomic.Int64
@@ -51,7 +52,11 @@ func (c *sendCmd) Run(ctx context.Context, p *program) error {
 	if err := c.find(); err != nil {
 		return err
 	}
-	s := &sender{cmd: c, url: string(c.Collector) + "/e", reasons: map[string]int{}, client: &http.Client{
+	origin, err := originOf(p, c.Site)
+	if err != nil {
+		return err
+	}
+	s := &sender{cmd: c, url: string(c.Collector) + "/e", origin: origin, reasons: map[string]int{}, client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: int(c.Workers)},
 	}}
@@ -151,6 +156,9 @@ func (s *sender) post(ctx context.Context, body []byte) (status int, reason stri
 	}
 	req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
 	req.Header.Set("User-Agent", agents[rand.N(len(agents))])
+	if s.origin != "" {
+		req.Header.Set("Origin", s.origin)
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return 0, "", 0, err

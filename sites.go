@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"footfall/collector/sites"
 )
@@ -40,6 +41,21 @@ func readRules(file string) (*sites.List, error) {
 		return nil, fmt.Errorf("read sites of %s: %w", cmp.Or(file, defaultFile), err)
 	}
 	return list, nil
+}
+
+// originOf returns an origin whose pages may send events of a site, as far as this
+// machine's settings file knows; "" when it says nothing.
+func originOf(p *program, site string) (string, error) {
+	rules, err := readRules(p.settings)
+	if rules == nil || err != nil || rules.Get(site) == nil {
+		return "", err
+	}
+	for _, host := range rules.Get(site).Hostnames {
+		if host != "null" {
+			return "https://" + strings.Replace(host, "*", "www", 1), nil
+		}
+	}
+	return "", nil
 }
 
 // source tells where the sites come from.

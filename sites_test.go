@@ -57,7 +57,7 @@ func TestASecretIsShownWithItsHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	var hash string
-	for _, field := range strings.Fields(out.String()) {
+	for field := range strings.FieldsSeq(out.String()) {
 		if strings.HasPrefix(field, `["sha256:`) {
 			hash = strings.Trim(field, `[]"`)
 		}

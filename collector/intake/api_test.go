@@ -23,8 +23,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func newAPIServer(t *testing.T) (*Server, *shelf, string) {
 	t.Helper()
 	secret, hash := sites.NewSecret()
-	list, err := sites.Parse([]byte(fmt.Sprintf(
-		"sites:\n  shop: {hostnames: [shop.example], rate: 10, secrets: ['%s']}\n  blog: {}\n", hash)))
+	list, err := sites.Parse(fmt.Appendf(nil,
+		"sites:\n  shop: {hostnames: [shop.example], rate: 10, secrets: ['%s']}\n  blog: {}\n", hash))
 	if err != nil {
 		t.Fatal(err)
 	}

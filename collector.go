@@ -71,7 +71,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 	}
 	return collector.Options{
 		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
-		SpoolMinFree:   int64(c.SpoolMinFree),
+		SpoolMinFree:   minFree(c.SpoolMinFree),
 		Sites:          sources,
 		AddressRate:    float64(c.AddressRate),
 		SiteRate:       float64(c.SiteRate),
@@ -81,6 +81,14 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		Logger:         p.log,
 		Metrics:        set,
 	}, nil
+}
+
+// minFree says none in the spool's words, to whom 0 is the default.
+func minFree(n byteSize) int64 {
+	if n == 0 {
+		return -1
+	}
+	return int64(n)
 }
 
 func collectorHealth(c *collector.Collector) health {

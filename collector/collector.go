@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"footfall/collector/enrich"
+	"footfall/collector/failpoint"
 	"footfall/collector/forward"
 	"footfall/collector/intake"
 	"footfall/collector/sites"
@@ -70,7 +71,7 @@ type Collector struct {
 // *spool.LockedError. Close or Run the collector.
 func New(o Options) (*Collector, error) {
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = failpoint.Now
 	}
 	sp, err := spool.Open(spool.Options{Dir: o.SpoolDir, MaxBytes: o.SpoolMaxBytes,
 		MinFree: o.SpoolMinFree, Logger: o.Logger.With("room", "spool"), Metrics: o.Metrics})

@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"footfall/collector/failpoint"
+
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -317,6 +319,7 @@ func (f *Forwarder) answered(generation int, seq uint64, alone bool, r *kgo.Reco
 	e := f.entry(seq)
 	e.acked, e.partition, e.offset = true, r.Partition, r.Offset
 	e.done = dead || !f.o.Confirm || f.confirmed[r.Partition] > r.Offset
+	failpoint.Hit(failpoint.ForwardAcked)
 	f.stats.forwarded.Inc()
 	f.stats.ackSeconds.UpdateDuration(e.sent)
 	f.advance()

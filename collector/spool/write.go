@@ -3,6 +3,8 @@ package spool
 import (
 	"fmt"
 	"time"
+
+	"footfall/collector/failpoint"
 )
 
 // groupMax bounds the bytes of one group commit, so that a flood cannot make one
@@ -114,9 +116,11 @@ func writeAndSync(g *segment, b []byte) error {
 	if _, err := g.file.WriteAt(b, g.end); err != nil {
 		return fmt.Errorf("write spool segment: %w", err)
 	}
+	failpoint.Hit(failpoint.SpoolWritten)
 	if err := g.file.dataSync(); err != nil {
 		return fmt.Errorf("fsync spool segment: %w", err)
 	}
+	failpoint.Hit(failpoint.SpoolSynced)
 	return nil
 }
 

@@ -73,6 +73,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
 		SpoolMinFree:   minFree(c.SpoolMinFree),
 		Sites:          sources,
+		Hosts:          c.Hosts,
 		AddressRate:    float64(c.AddressRate),
 		SiteRate:       float64(c.SiteRate),
 		TrustedProxies: c.TrustedProxies,

@@ -59,6 +59,7 @@ type collectorFlags struct {
 	Partitions     count    `help:"Partitions of the topic when it has to be made." default:"12"`
 	Listen         address  `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
 	Sites          siteList `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
+	Hosts          hostList `help:"Names under which the collector is reached; a request for another gets 421. Any when left out." placeholder:"HOST,…"`
 	AddressRate    rate     `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
 	SiteRate       rate     `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
 	TrustedProxies prefixes `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
@@ -88,6 +89,7 @@ type (
 	count     int    // at least 1
 	byteSize  int64
 	siteList  []string
+	hostList  []string // lower case, without a port
 	prefixes  []netip.Prefix
 	rate      float64 // a second; 0 for no limit
 	duration  time.Duration
@@ -143,7 +145,7 @@ func text(v any) string {
 func kinds(p *problems) []kong.Option {
 	return []kong.Option{
 		collect(p, readLevel), collect(p, readFormat), collect(p, readAddress),
-		collect(p, readCount), collect(p, readSize), collect(p, readSites),
+		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readSequence),
@@ -274,6 +276,17 @@ func readSites(s string) (siteList, error) {
 		if list[i] == "" || len(list[i]) > 64 {
 			return nil, fmt.Errorf("%q is not a list of names like shop,blog", s)
 		}
+	}
+	return list, nil
+}
+
+func readHosts(s string) (list hostList, err error) {
+	for host := range strings.SplitSeq(strings.ToLower(s), ",") {
+		host = strings.TrimSpace(host)
+		if u, err := url.Parse("//" + host); err != nil || host == "" || u.Hostname() == "" || u.Host != host || u.Port() != "" {
+			return nil, fmt.Errorf("%q is not a name like c.shop.example, without scheme and port", host)
+		}
+		list = append(list, host)
 	}
 	return list, nil
 }

@@ -48,8 +48,9 @@ type Options struct {
 	Watermark func(spoolID event.UUID) forward.Watermark
 
 	Sites          *sites.Source
-	AddressRate    float64 // events a second of one public address; 0 for no limit
-	SiteRate       float64 // of a site that has no rate of its own; 0 for no limit
+	Hosts          []string // names that Host may have, in lower case; none: any
+	AddressRate    float64  // events a second of one public address; 0 for no limit
+	SiteRate       float64  // of a site that has no rate of its own; 0 for no limit
 	TrustedProxies []netip.Prefix
 	CountryDB      string // "" means the built-in one
 	Script         intake.Script
@@ -94,6 +95,7 @@ func (c *Collector) makeIntake() error {
 	}
 	c.intake = intake.New(intake.Options{
 		Sites:       c.o.Sites.Current,
+		Hosts:       c.o.Hosts,
 		AddressRate: c.o.AddressRate,
 		SiteRate:    c.o.SiteRate,
 		Enrich: func(e *event.Event, f intake.Facts) {

@@ -10,6 +10,9 @@ const (
 	MethodNotAllowed     Reason = "method_not_allowed"
 	NotFound             Reason = "not_found"
 	BadRequest           Reason = "bad_request" // not HTTP as we speak it
+	VersionNotSupported  Reason = "version_not_supported" // of HTTP
+	ExpectationFailed    Reason = "expectation_failed"
+	MisdirectedRequest   Reason = "misdirected_request" // for another host
 	UnsupportedMediaType Reason = "unsupported_media_type"
 	HeaderTooLarge       Reason = "header_too_large"
 	BodyTooLarge         Reason = "body_too_large"
@@ -50,7 +53,8 @@ const (
 // Reasons lists every Reason, for metrics and for the test that holds the set
 // closed.
 var Reasons = [...]Reason{
-	MethodNotAllowed, NotFound, BadRequest, UnsupportedMediaType, HeaderTooLarge, BodyTooLarge,
+	MethodNotAllowed, NotFound, BadRequest, VersionNotSupported, ExpectationFailed,
+	MisdirectedRequest, UnsupportedMediaType, HeaderTooLarge, BodyTooLarge,
 	RequestTimeout, BadJSON, NoEvents, TooManyEvents, UnknownSite, OriginNotAllowed, BadSecret, AddressRate, SiteRate, Overloaded,
 	SpoolFull, SpoolFailed, ShuttingDown, Internal,
 	BadEvent, UnknownType, BadEventID, BadField, PropsTooLarge, TooManyKeys, EventTooLarge, BotRefused,

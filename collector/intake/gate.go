@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -37,7 +38,7 @@ var (
 func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	defer s.contain(ctx)
 	s.setCORS(ctx)
-	if r := checkRequest(ctx); r != nil {
+	if r := s.checkRequest(ctx); r != nil {
 		ctx.SetConnectionClose() // whoever speaks like this may have more to smuggle
 		s.refuse(ctx, r)
 		return
@@ -90,8 +91,11 @@ func (s *Server) contain(ctx *fasthttp.RequestCtx) {
 
 // checkRequest refuses what fasthttp lets pass although proxies read it in more
 // than one way.
-func checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
+func (s *Server) checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
 	h := &ctx.Request.Header
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		return refusal(event.VersionNotSupported, "protocol has to be HTTP/1.1 or HTTP/1.0")
+	}
 	switch string(h.Method()) {
 	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions:
 		if len(ctx.Request.Body()) > 0 {
@@ -102,24 +106,24 @@ func checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD, POST, OPTIONS")
 		return refusal(event.MethodNotAllowed, "methods are GET, HEAD, POST and OPTIONS")
 	}
-	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
-		return refusal(event.BadRequest, "protocol has to be HTTP/1.1 or HTTP/1.0")
-	}
 	if uri := h.RequestURI(); len(uri) == 0 || uri[0] != '/' {
 		return refusal(event.BadRequest, "request target has to begin with a slash")
 	}
 	if !goodHost(h.Host()) {
 		return refusal(event.BadRequest, "Host has to be a name or an address with a port or without")
 	}
+	if !s.isOurs(h.Host()) {
+		return refusal(event.MisdirectedRequest, "this collector is not reached under that Host")
+	}
 	expect := h.Peek(fasthttp.HeaderExpect)
 	if len(expect) > 0 && !asciiEqualFold(expect, "100-continue") {
-		return refusal(event.BadRequest, "Expect can only be 100-continue")
+		return refusal(event.ExpectationFailed, "Expect can only be 100-continue")
 	}
 	return checkHeaders(h.RawHeaders())
 }
 
 // checkHeaders refuses folded lines, names that are no tokens, and a body whose
-// length is told twice.
+// length is told twice or in a way of its own.
 func checkHeaders(raw []byte) *event.Refusal {
 	lengths := 0
 	for len(raw) > 0 {
@@ -129,11 +133,16 @@ func checkHeaders(raw []byte) *event.Refusal {
 		if len(line) == 0 {
 			continue
 		}
-		name, _, ok := bytes.Cut(line, []byte(":"))
+		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !token(name) {
 			return refusal(event.BadRequest, "a header's name is no token, or its line is folded")
 		}
-		if asciiEqualFold(name, "content-length") || asciiEqualFold(name, "transfer-encoding") {
+		coded := asciiEqualFold(name, "transfer-encoding")
+		if coded && !asciiEqualFold(bytes.TrimSpace(value), "chunked") {
+			// fasthttp takes identity for no body, and the body for the next request.
+			return refusal(event.BadRequest, "Transfer-Encoding can only be chunked")
+		}
+		if coded || asciiEqualFold(name, "content-length") {
 			lengths++
 		}
 	}
@@ -152,6 +161,18 @@ func goodHost(host []byte) bool {
 		}
 	}
 	return true
+}
+
+// isOurs reports whether Host is one of the names that the collector answers under.
+func (s *Server) isOurs(host []byte) bool {
+	if len(s.options.Hosts) == 0 {
+		return true
+	}
+	name := strings.ToLower(string(host))
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, ']') {
+		name = name[:i]
+	}
+	return slices.Contains(s.options.Hosts, name)
 }
 
 // token reports whether b is one by RFC 9110.

@@ -72,7 +72,7 @@ func TestEveryRequestGetsItsStatusAndReason(t *testing.T) {
 		{"preflight", request{method: "OPTIONS", uri: "/e"}, 204, "", 0},
 		{"absolute form", request{method: "POST", uri: "http://evil.example/e", body: good}, 400,
 			event.BadRequest, 0},
-		{"odd Expect", post(good, "Expect", "miracles"), 400, event.BadRequest, 0},
+		{"odd Expect", post(good, "Expect", "miracles"), 417, event.ExpectationFailed, 0},
 	} {
 		s, kept := newTestServer(nil)
 		resp := c.r.send(s)
@@ -170,8 +170,8 @@ func TestWhatIsNotOurHTTPIsRefusedWithAReason(t *testing.T) {
 			event.BadRequest},
 		{"Host with user", "POST /e HTTP/1.1\r\nHost: a@b\r\nContent-Length: 15\r\n\r\n" + body, 400,
 			event.BadRequest},
-		{"HTTP/9.9", "POST /e HTTP/9.9\r\nHost: c\r\nContent-Length: 15\r\n\r\n" + body, 400,
-			event.BadRequest},
+		{"HTTP/9.9", "POST /e HTTP/9.9\r\nHost: c\r\nContent-Length: 15\r\n\r\n" + body, 505,
+			event.VersionNotSupported},
 		{"length twice", head + "Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n" + body +
 			"\r\n0\r\n\r\n", 400, event.BadRequest},
 		{"two lengths", head + "Content-Length: 15\r\nContent-Length: 15\r\n\r\n" + body, 400,

@@ -111,6 +111,12 @@ func post(body string, headers ...string) request {
 func serve(t *testing.T, s *Server) *fasthttputil.InmemoryListener {
 	t.Helper()
 	ln := fasthttputil.NewInmemoryListener()
+	serveOn(t, s, ln)
+	return ln
+}
+
+func serveOn(t *testing.T, s *Server, ln net.Listener) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
@@ -123,7 +129,6 @@ func serve(t *testing.T, s *Server) *fasthttputil.InmemoryListener {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return ln
 }
 
 const oneBeacon = "POST /e HTTP/1.1\r\nHost: c\r\nContent-Length: 15\r\n\r\n" + `{"site":"shop"}`

@@ -63,6 +63,9 @@ type Facts struct {
 type Options struct {
 	// Sites returns the sites of now.
 	Sites func() *sites.List
+	// Hosts are the names, in lower case and without a port, that requests may have in
+	// Host; none means any.
+	Hosts []string
 	// AddressRate is how many events a second one public address may send (IPv6: one
 	// /64), SiteRate one site whose own rate is not set. 0 means no limit.
 	AddressRate, SiteRate float64

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -177,8 +178,25 @@ func (x *run) clockJump(ctx context.Context) error {
 	return nil
 }
 
+// drain waits until little is left in the spool.
+func (x *run) drain(ctx context.Context) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; {
+		if files, _ := filepath.Glob(filepath.Join(x.spool, "*.seg")); len(files) <= 2 {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return errors.Join(ctx.Err(), errors.New("the spool is not passed on within a minute"))
+}
+
 // fullDisk moves the spool to a small disk until that is full, and back.
 func (x *run) fullDisk(ctx context.Context) error {
+	x.stopLoad()
+	err := x.drain(ctx)
+	x.beginLoad(ctx)
+	if err != nil {
+		return err
+	}
 	x.c.kill()
 	small := filepath.Join(x.dir, "small")
 	if err := os.MkdirAll(small, 0o700); err != nil {

@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	think        = 15 * time.Millisecond // of a client between two envelopes
 	clients      = 8
 	envelopeMax  = 50
 	paddingBytes = 1200 // at most, of random text in each event
@@ -112,9 +113,8 @@ func (o *oracle) load(ctx context.Context, r *rand.Rand) (stop func()) {
 			client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
-				if !o.send(ctx, client, own) {
-					time.Sleep(20 * time.Millisecond)
-				}
+				o.send(ctx, client, own)
+				time.Sleep(think)
 			}
 		})
 	}

@@ -36,6 +36,7 @@ var (
 
 // Handler answers one request; Serve calls it.
 func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
+	defer poison(ctx)
 	defer s.contain(ctx)
 	s.setCORS(ctx)
 	if r := s.checkRequest(ctx); r != nil {

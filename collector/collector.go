@@ -208,6 +208,9 @@ func (c *Collector) Health() (refused, waiting error) {
 		refused = fmt.Errorf("spool: %w", err)
 	}
 	waiting = c.o.Sites.Err()
+	if err := c.spool.Warning(); err != nil {
+		waiting = errors.Join(waiting, fmt.Errorf("spool: %w", err))
+	}
 	if d := c.forwarder.Oldest(); d > stale {
 		waiting = errors.Join(waiting, fmt.Errorf("kafka: records have been waiting for %s", d.Round(time.Second)))
 	}

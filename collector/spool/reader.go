@@ -160,17 +160,24 @@ func (r *Reader) take(b []byte, last uint64) int {
 
 // damaged steps over bytes that hold no intact group.
 func (r *Reader) damaged(last uint64, bytes int) {
-	r.s.o.Logger.Error("stepped over damaged spool bytes",
-		"segment", r.first, "offset", r.at, "bytes", bytes, "from_seq", r.next, "to_seq", last)
+	at := r.at
 	r.at += int64(bytes)
-	r.leave(last)
+	if from := r.next; r.leave(last) {
+		r.s.o.Logger.Error("stepped over damaged spool bytes",
+			"segment", r.first, "offset", at, "bytes", bytes, "from_seq", from, "to_seq", last)
+		r.s.mark(r.first)
+	}
 }
 
 // leave counts the records between the one wanted and number last, which ought to
-// have been there.
-func (r *Reader) leave(last uint64) {
-	if last >= r.next && r.at > headerSize {
-		r.s.stats.missing.Add(int(last - r.next + 1))
-		r.next = last + 1
+// have been there, and reports whether there are any: nobody misses those before the
+// one wanted.
+func (r *Reader) leave(last uint64) bool {
+	if last < r.next || r.at <= headerSize {
+		return false
 	}
+	r.s.stats.missing.Add(int(last - r.next + 1))
+	r.s.gap.Store(&gap{r.next, last})
+	r.next = last + 1
+	return true
 }

@@ -73,14 +73,19 @@ func (s *Spool) adopt(path string) error {
 	return nil
 }
 
-func (s *Spool) setAside(path string) error {
+// asidePath returns a name that is free.
+func asidePath(path string) string {
 	aside := path + ".corrupt"
 	for i := 2; ; i++ {
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
+			return aside
 		}
 		aside = fmt.Sprintf("%s.%d.corrupt", path, i)
 	}
+}
+
+func (s *Spool) setAside(path string) error {
+	aside := asidePath(path)
 	s.stats.aside.Inc()
 	s.o.Logger.Error("set aside spool segment with a damaged header", "path", aside)
 	return errors.Join(s.o.disk.rename(path, aside), s.o.disk.syncDir(s.o.Dir))

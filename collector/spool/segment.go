@@ -45,6 +45,8 @@ type segment struct {
 	end    int64  // bytes up to and with the last commit frame
 	last   uint64 // number of the last committed record; before when it has none
 	broken bool   // a write or fsync failed: nothing is written to it any more
+
+	damaged bool // a reader missed records in it
 }
 
 func segmentPath(dir string, first uint64) string {
@@ -129,9 +131,12 @@ var errHeader = errors.New("header is damaged")
 
 func (g *segment) close() error { return g.file.Close() }
 
-// remove deletes the file. A reader that still holds it reads on: it has its own
-// handle.
-func (g *segment) remove(d disk) error {
+// letGo deletes the file, or sets it aside for a person when it is damaged. A reader that
+// still holds it reads on: it has its own handle.
+func (g *segment) letGo(d disk) error {
+	if g.damaged {
+		return errors.Join(g.file.Close(), d.rename(g.path, asidePath(g.path)))
+	}
 	return errors.Join(g.file.Close(), d.remove(g.path))
 }
 

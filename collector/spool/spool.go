@@ -18,7 +18,8 @@
 //   - a watermark ahead of the spool (an older copy of the directory was put back):
 //     SkipTo goes on with numbers that no reader has passed.
 //   - damaged bytes in the middle: the reader steps over them to the next intact
-//     group and counts exactly which sequence numbers are missing. Nothing is wiped.
+//     group and counts exactly which sequence numbers are missing. Nothing is wiped:
+//     Release renames such a file to .corrupt instead of deleting it, and Warning says so.
 //   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
 //     ErrFull before anything is written.
 //   - a second process on the directory: Open returns a LockedError with its pid.
@@ -94,7 +95,8 @@ type Spool struct {
 	done   chan struct{} // closed when the writer has ended
 	enter  sync.RWMutex  // held for reading while entering the queue
 
-	waiting atomic.Int64 // bytes of the appends in the queue
+	waiting atomic.Int64        // bytes of the appends in the queue
+	gap     atomic.Pointer[gap] // the last one that a reader met
 
 	mu       sync.Mutex
 	grown    *sync.Cond // durable or the set of segments changed
@@ -166,6 +168,7 @@ func (s *Spool) register() {
 		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
 	}
 	m.NewGauge("footfall_spool_bytes", func() float64 { return float64(s.Bytes()) })
+	m.NewGauge("footfall_spool_fill_ratio", s.Fill)
 }
 
 // ID names this spool for as long as its directory lives.
@@ -296,6 +299,50 @@ func (s *Spool) Err() error {
 	return s.room(recordRoom)
 }
 
+// warnShare of MaxBytes, and warnFree times MinFree, are where Warning begins.
+const (
+	warnShare = 0.8
+	warnFree  = 2
+)
+
+// Fill returns how much of MaxBytes is in use, 0 to 1.
+func (s *Spool) Fill() float64 { return float64(s.Bytes()) / float64(s.o.MaxBytes) }
+
+// Warning says what a person ought to look at although the spool takes records: that it
+// is nearly full, or that records were missing in it. It returns nil when all is well.
+func (s *Spool) Warning() error {
+	var errs []error
+	if fill := s.Fill(); fill >= warnShare {
+		errs = append(errs, fmt.Errorf("%.0f %% of %d bytes are in use", 100*fill, s.o.MaxBytes))
+	}
+	s.disk.Lock()
+	free, known := s.free, !s.freeAsOf.IsZero()
+	s.disk.Unlock()
+	if known && free < warnFree*s.o.MinFree {
+		errs = append(errs, fmt.Errorf("the disk has %d bytes free, at %d events are refused",
+			free, s.o.MinFree))
+	}
+	if g := s.gap.Load(); g != nil {
+		errs = append(errs, fmt.Errorf("%d records are missing since the start, lastly %d to %d: "+
+			"see footfall spool verify, and the .corrupt files", s.stats.missing.Get(), g.from, g.to))
+	}
+	return errors.Join(errs...)
+}
+
+// gap is a range of records that ought to have been there.
+type gap struct{ from, to uint64 }
+
+// mark remembers that a segment is damaged.
+func (s *Spool) mark(first uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segments {
+		if g.first == first {
+			g.damaged = true
+		}
+	}
+}
+
 // recordRoom is what Err takes for the room of one more group.
 const recordRoom = 1 << 10
 
@@ -313,8 +360,8 @@ func (s *Spool) Release(seq uint64) error {
 		return nil
 	}
 	for _, g := range gone {
-		if err := g.remove(s.o.disk); err != nil {
-			return fmt.Errorf("delete spool segment: %w", err)
+		if err := g.letGo(s.o.disk); err != nil {
+			return fmt.Errorf("let go of spool segment: %w", err)
 		}
 	}
 	return s.o.disk.syncDir(s.o.Dir)

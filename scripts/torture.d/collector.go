@@ -85,6 +85,10 @@ func (c *collector) running() bool {
 func (c *collector) kill() {
 	c.signal(syscall.SIGKILL)
 	<-c.done
+	// What strace started may take a moment longer, and holds the spool's lock.
+	for syscall.Kill(-c.cmd.Process.Pid, 0) == nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // terminate ends it in order and says when that does not go well.

@@ -2,8 +2,10 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fastjson"
@@ -24,11 +26,43 @@ type Envelope struct {
 	Events  []Event
 	Indexes []int // of each event, its place among those sent
 	Refused []Refusal
+
+	common Event // fields that stand beside the events
+	text   text
 }
 
 // Decoder turns bytes into events. The zero value is ready; it is safe for
 // concurrent use and nothing it returns refers to the bytes it was given.
-type Decoder struct{ parsers fastjson.ParserPool }
+type Decoder struct {
+	parsers   fastjson.ParserPool
+	envelopes sync.Pool
+}
+
+// derived is what enriching adds to the texts of a request, about.
+const derived = 512
+
+// envelope returns an empty envelope with room for the texts of so many bytes.
+func (d *Decoder) envelope(bytes int) *Envelope {
+	env, ok := d.envelopes.Get().(*Envelope)
+	if !ok {
+		env = &Envelope{}
+	}
+	env.text.b = make([]byte, 0, bytes+derived)
+	env.common.text = &env.text
+	return env
+}
+
+// Release lets the decoder use an envelope again. Its events must not be used after
+// that; their texts stay as they are. Without a Release it is garbage like any other.
+func (d *Decoder) Release(env *Envelope) {
+	const kept = 64 // events; more would keep the memory of one large request for ever
+	if cap(env.Events) > kept {
+		env.Events, env.Indexes = nil, nil
+	}
+	clear(env.Events[:cap(env.Events)])
+	*env = Envelope{Events: env.Events[:0], Indexes: env.Indexes[:0]}
+	d.envelopes.Put(env)
+}
 
 // Envelope reads a beacon's body: an object with "site" and "events", whose other
 // fields hold for every event that does not say otherwise, or one bare event with
@@ -41,16 +75,17 @@ func (d *Decoder) Envelope(body []byte) (*Envelope, *Refusal) {
 	if err != nil {
 		return nil, refuse(BadJSON, "body is not JSON: "+firstLine(err.Error()))
 	}
-	return envelope(root, Event{})
+	env := d.envelope(len(body))
+	return env.read(root)
 }
 
-// envelope reads an object whose fields are common to its events.
-func envelope(root *fastjson.Value, common Event) (*Envelope, *Refusal) {
+// read reads an object whose fields are common to its events.
+func (env *Envelope) read(root *fastjson.Value) (*Envelope, *Refusal) {
 	o, err := root.Object()
 	if err != nil {
 		return nil, refuse(BadJSON, `body has to be an object like {"site":"…","events":[…]}`)
 	}
-	env := &Envelope{}
+	common := &env.common
 	var events *fastjson.Value
 	r := visit(o, func(key string, v *fastjson.Value) *Refusal {
 		switch key {
@@ -74,13 +109,13 @@ func envelope(root *fastjson.Value, common Event) (*Envelope, *Refusal) {
 		if r := common.check(); r != nil {
 			return nil, r
 		}
-		env.Events, env.Indexes = []Event{common}, []int{0}
+		env.Events, env.Indexes = append(env.Events, *common), append(env.Indexes, 0)
 		return env, nil
 	}
-	return env, env.fill(events, &common)
+	return env, env.fill(events)
 }
 
-func (env *Envelope) fill(events *fastjson.Value, common *Event) *Refusal {
+func (env *Envelope) fill(events *fastjson.Value) *Refusal {
 	list, err := events.Array()
 	switch {
 	case err != nil:
@@ -91,11 +126,14 @@ func (env *Envelope) fill(events *fastjson.Value, common *Event) *Refusal {
 		return refuse(TooManyEvents, fmt.Sprintf("%d events in one envelope, at most %d fit",
 			len(list), EventsMax))
 	}
-	env.Events = make([]Event, 0, len(list))
-	env.Indexes = make([]int, 0, len(list))
-	seen := make(map[UUID]bool, len(list))
+	var seen map[UUID]bool
+	if len(list) > 1 {
+		seen = make(map[UUID]bool, len(list))
+	}
+	env.Events, env.Indexes = slices.Grow(env.Events, len(list)), slices.Grow(env.Indexes, len(list))
 	for i, v := range list {
-		e := *common
+		env.Events = append(env.Events, env.common)
+		e := &env.Events[len(env.Events)-1]
 		r := e.decodeClient(v)
 		if r == nil && seen[e.EventID] {
 			r = refuse(BadEventID, "event_id is that of an earlier event of the envelope")
@@ -103,13 +141,15 @@ func (env *Envelope) fill(events *fastjson.Value, common *Event) *Refusal {
 		if r != nil {
 			r.Index = i
 			env.Refused = append(env.Refused, *r)
+			env.Events = env.Events[:len(env.Events)-1]
 			continue
 		}
-		seen[e.EventID] = !e.EventID.IsZero()
-		if !e.trusted {
-			e.Site = common.Site // an event cannot choose another site than its envelope
+		if seen != nil {
+			seen[e.EventID] = !e.EventID.IsZero()
 		}
-		env.Events = append(env.Events, e)
+		if !e.trusted {
+			e.Site = env.common.Site // an event cannot choose another site than its envelope
+		}
 		env.Indexes = append(env.Indexes, i)
 	}
 	return nil
@@ -119,7 +159,7 @@ func (env *Envelope) setSent(v *fastjson.Value) *Refusal {
 	if v.Type() == fastjson.TypeNull {
 		return nil
 	}
-	if expected := setTime(&env.Sent, string(v.MarshalTo(nil))); expected != "" {
+	if expected := setTime(&env.Sent, view(v.MarshalTo(env.text.room()))); expected != "" {
 		return refuse(BadField, "sent_at has to be "+expected)
 	}
 	return nil
@@ -149,72 +189,6 @@ func (e *Event) setClientField(key string, v *fastjson.Value) *Refusal {
 	return f.setJSON(e, v)
 }
 
-// Query reads a pixel's query, one event. Keys are field names, "props" as JSON
-// text or "props.KEY" each; get returns the decoded query in order.
-func (d *Decoder) Query(pairs func(yield func(key, value string) bool)) (*Envelope, *Refusal) {
-	env := &Envelope{Indexes: []int{0}}
-	e := Event{Type: Pageview}
-	props, n := []byte{'{'}, 0
-	for key, value := range pairs {
-		if n++; n > EventKeysMax {
-			return nil, refuse(TooManyKeys, fmt.Sprintf("more than %d query keys", EventKeysMax))
-		}
-		var r *Refusal
-		name, isProp := strings.CutPrefix(key, "props.")
-		switch {
-		case isProp:
-			if len(props) > 1 {
-				props = append(props, ',')
-			}
-			props = appendString(append(appendString(props, name), ':'), value)
-		case key == "sent_at":
-			if expected := setTime(&env.Sent, value); expected != "" {
-				r = refuse(BadField, "sent_at has to be "+expected)
-			}
-		case key == "props":
-			r = d.props(&e, []byte(value))
-		default:
-			r = e.setClientText(key, value)
-		}
-		if r != nil {
-			return nil, r
-		}
-	}
-	if len(props) > 1 {
-		if r := d.props(&e, append(props, '}')); r != nil {
-			return nil, r
-		}
-	}
-	e.finish()
-	if r := e.check(); r != nil {
-		return nil, r
-	}
-	env.Site, env.Events = e.Site, []Event{e}
-	return env, nil
-}
-
-func (e *Event) setClientText(key, value string) *Refusal {
-	f := fieldByName[key]
-	if f == nil || !f.Client && key != "site" {
-		e.Sanitised++
-		return nil
-	}
-	if value == "" {
-		return nil
-	}
-	return f.refused(f.set(e, value))
-}
-
-func (d *Decoder) props(e *Event, text []byte) *Refusal {
-	p := d.parsers.Get()
-	defer d.parsers.Put(p)
-	v, err := p.ParseBytes(text)
-	if err != nil {
-		return refuse(BadField, "props has to be a JSON object: "+firstLine(err.Error()))
-	}
-	return setProps(&e.Props, v)
-}
-
 // Record reads a record from Kafka, as AppendJSON wrote it. Whatever is not such a
 // record is refused as undecodable and belongs among the dead letters.
 func (d *Decoder) Record(value []byte) (*Event, *Refusal) {
@@ -228,14 +202,14 @@ func (d *Decoder) Record(value []byte) (*Event, *Refusal) {
 	if err != nil {
 		return nil, refuse(Undecodable, "record is not a JSON object")
 	}
-	e := &Event{}
+	e := &Event{text: &text{b: make([]byte, 0, len(value))}}
 	if r := visit(o, e.setRecordField); r != nil {
 		return nil, refuse(Undecodable, r.Detail)
 	}
 	if r := e.checkRecord(); r != nil {
 		return nil, r
 	}
-	e.Sanitised = 0
+	e.Sanitised, e.text = 0, nil
 	return e, nil
 }
 
@@ -256,7 +230,7 @@ func visit(o *fastjson.Object, set func(string, *fastjson.Value) *Refusal) (r *R
 	}
 	o.Visit(func(k []byte, v *fastjson.Value) {
 		if r == nil {
-			r = set(string(k), v)
+			r = set(view(k), v) // the parser has it until set returns
 		}
 	})
 	return r

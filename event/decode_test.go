@@ -3,7 +3,7 @@ package event
 import (
 	"bytes"
 	"fmt"
-	"iter"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -288,20 +288,19 @@ func TestPropsAreBoundedAndEncodedAnew(t *testing.T) {
 }
 
 // pairs yields a query's pairs as the intake does.
-func pairs(list ...string) iter.Seq2[string, string] {
-	return func(yield func(string, string) bool) {
-		for i := 0; i+1 < len(list); i += 2 {
-			if !yield(list[i], list[i+1]) {
-				return
-			}
-		}
+func asQuery(list ...string) []byte {
+	var b []byte
+	for i := 0; i+1 < len(list); i += 2 {
+		b = append(b, '&')
+		b = append(b, url.QueryEscape(list[i])+"="+url.QueryEscape(list[i+1])...)
 	}
+	return b
 }
 
 func TestQueryIsOneEvent(t *testing.T) {
 	t.Parallel()
 	var d Decoder
-	env, r := d.Query(pairs("site", "shop", "type", "custom", "name", "n", "sent_at", "1772627696789",
+	env, r := d.Query(asQuery("site", "shop", "type", "custom", "name", "n", "sent_at", "1772627696789",
 		"screen_w", "", "props.a", `x"y`, "props.b", "1", "unknown", "z", "visitor_id", "v"))
 	if r != nil {
 		t.Fatal(r)
@@ -312,7 +311,7 @@ func TestQueryIsOneEvent(t *testing.T) {
 		e.VisitorID != "" || e.Sanitised != 2 {
 		t.Errorf("got %+v, sent %v", e, env.Sent)
 	}
-	env, r = d.Query(pairs("site", "shop", "props", `{"a":1}`))
+	env, r = d.Query(asQuery("site", "shop", "props", `{"a":1}`))
 	if r != nil || env.Events[0].Type != Pageview || string(env.Events[0].Props) != `{"a":1}` {
 		t.Errorf("got %+v, %v", env, r)
 	}
@@ -334,7 +333,7 @@ func TestQueryRefusesWhatItCannotRead(t *testing.T) {
 	} {
 		for _, q := range query {
 			var d Decoder
-			_, r := d.Query(pairs(append([]string{"site", "shop"}, q...)...))
+			_, r := d.Query(asQuery(append([]string{"site", "shop"}, q...)...))
 			if r == nil || r.Reason != want {
 				t.Errorf("%.60q: got %v, want %s", q, r, want)
 			}

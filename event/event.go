@@ -97,7 +97,8 @@ type Event struct {
 	// invalid UTF-8, NUL). It does not travel.
 	Sanitised int
 
-	trusted bool // sent under the site's secret, see Decoder.Server
+	trusted bool  // sent under the site's secret, see Decoder.Server
+	text    *text // of its texts, shared with others; nil: each has its own
 }
 
 // Type is the kind of an event, one of the closed set below.
@@ -151,14 +152,17 @@ type JSON []byte
 // Key returns the Kafka partition key: events of one visitor of a site share it,
 // so that they keep their order. Without a visitor the session stands in, and
 // without both the event's own id, which spreads the load.
-func (e *Event) Key() string {
+func (e *Event) Key() string { return string(e.appendKey(nil)) }
+
+func (e *Event) appendKey(b []byte) []byte {
+	b = append(append(b, e.Site...), '/')
 	switch {
 	case e.VisitorID != "":
-		return e.Site + "/" + e.VisitorID
+		return append(b, e.VisitorID...)
 	case e.SessionID != "":
-		return e.Site + "/" + e.SessionID
+		return append(b, e.SessionID...)
 	}
-	return e.Site + "/" + e.EventID.String()
+	return e.EventID.append(b)
 }
 
 func knownType(t Type) bool { return slices.Contains(Types[:], t) }

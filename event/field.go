@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -109,16 +110,17 @@ var fieldByName = func() map[string]*Field {
 }()
 
 // set reads a text form, as it comes in a query or from a JSON string, into the
-// field. It reports what was expected when the text cannot be it.
+// field. It copies what it keeps of s. It reports what was expected when the text cannot
+// be it.
 func (f *Field) set(e *Event, s string) (expected string) {
 	switch p := f.at(e).(type) {
 	case *string:
 		if f.Whole && len(s) > f.Max {
 			return fmt.Sprintf("at most %d bytes long", f.Max)
 		}
-		*p = e.clean(s, f.Max)
+		*p = e.text.keep(e.clean(s, f.Max))
 	case *Type:
-		*p = Type(e.clean(s, f.Max))
+		*p = e.setType(s, f.Max)
 	case *UUID:
 		u, err := ParseUUID(s)
 		if err != nil {
@@ -128,7 +130,9 @@ func (f *Field) set(e *Event, s string) (expected string) {
 	case *Int:
 		return p.set(s, f.Max)
 	case *Decimal:
-		return p.set(s)
+		expected = p.set(s)
+		*p = Decimal(e.text.keep(string(*p)))
+		return expected
 	case *bool:
 		return setBool(p, s)
 	case *time.Time:
@@ -137,4 +141,12 @@ func (f *Field) set(e *Event, s string) (expected string) {
 		return "to be left out here"
 	}
 	return ""
+}
+
+// setType finds the type that s names without a copy of it.
+func (e *Event) setType(s string, max int) Type {
+	if i := slices.Index(Types[:], Type(s)); i >= 0 {
+		return Types[i]
+	}
+	return Type(e.text.keep(e.clean(s, max)))
 }

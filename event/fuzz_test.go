@@ -33,7 +33,7 @@ func checkTravels(t *testing.T, env *Envelope) {
 		if r != nil {
 			t.Fatalf("record is refused: %v: %s", r, record)
 		}
-		e.Sanitised = 0
+		e.Sanitised, e.text = 0, nil
 		if !reflect.DeepEqual(*back, e) {
 			t.Fatalf("record decodes to\n%+v\nwant\n%+v", *back, e)
 		}
@@ -68,15 +68,8 @@ func FuzzQuery(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		var list []string
-		values, _ := url.ParseQuery(query)
-		for key, v := range values {
-			for _, value := range v {
-				list = append(list, key, value)
-			}
-		}
 		var d Decoder
-		if env, r := d.Query(pairs(list...)); r == nil {
+		if env, r := d.Query([]byte(query)); r == nil {
 			checkTravels(t, env)
 		}
 	})
@@ -109,6 +102,23 @@ func FuzzRecord(f *testing.F) {
 		}
 		if !reflect.DeepEqual(back, e) {
 			t.Fatalf("record decodes to\n%+v\nwant\n%+v", back, e)
+		}
+	})
+}
+
+// unescape decodes as net/url does, and leaves what that refuses.
+func FuzzUnescape(f *testing.F) {
+	for _, s := range []string{"", "a+b", "%41", "%zz", "%4", "%", "a%20b+%c3%a9", "%%41", "+%"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, s []byte) {
+		got, _ := unescape(s, []byte("before"))
+		want, err := url.QueryUnescape(string(s))
+		if err != nil {
+			want = string(s)
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", s, got, want)
 		}
 	})
 }

@@ -119,17 +119,17 @@ func (f *Field) setJSON(e *Event, v *fastjson.Value) (r *Refusal) {
 		return nil
 	case fastjson.TypeString:
 		s, _ := v.StringBytes()
-		return f.refused(f.set(e, string(s)))
+		return f.refused(f.set(e, view(s))) // set copies, and the parser still has s
 	case fastjson.TypeTrue:
 		return f.refused(f.set(e, "true"))
 	case fastjson.TypeFalse:
 		return f.refused(f.set(e, "false"))
 	case fastjson.TypeNumber:
-		return f.refused(f.set(e, string(v.MarshalTo(nil))))
+		return f.refused(f.set(e, view(v.MarshalTo(e.text.room()))))
 	}
 	switch p := f.at(e).(type) {
 	case *JSON:
-		return setProps(p, v)
+		return e.setProps(p, v)
 	case *[]string:
 		return f.refused(e.setList(p, v, f.Max))
 	}
@@ -157,7 +157,7 @@ func (e *Event) setList(p *[]string, v *fastjson.Value, max int) (expected strin
 		if err != nil {
 			return "an array of texts"
 		}
-		*p = append(*p, e.clean(string(s), max))
+		*p = append(*p, e.text.keep(e.clean(view(s), max)))
 	}
 	return ""
 }

@@ -21,21 +21,26 @@ const (
 // setProps bounds an object and encodes it anew, so that what reaches the database
 // is only ever this package's own JSON. Of equal keys the last one counts, as in
 // jsonb and in browsers.
-func setProps(p *JSON, v *fastjson.Value) *Refusal {
+func (e *Event) setProps(p *JSON, v *fastjson.Value) *Refusal {
 	o, err := v.Object()
 	if err != nil {
 		return refuse(BadField, "props has to be an object")
 	}
-	b, r := appendObject(nil, o, 1)
+	t := e.text
+	if t == nil {
+		t = &text{}
+	}
+	all, r := appendObject(t.b, o, 1)
 	if r != nil {
 		return r
 	}
+	b := all[len(t.b):len(all):len(all)]
 	if len(b) > PropsBytesMax {
 		return refuse(PropsTooLarge, fmt.Sprintf("props are %d bytes, at most %d fit",
 			len(b), PropsBytesMax))
 	}
 	if len(b) > len(`{}`) {
-		*p = b
+		t.b, *p = all, b
 	}
 	return nil
 }
@@ -61,11 +66,17 @@ func appendValue(b []byte, v *fastjson.Value, depth int) ([]byte, *Refusal) {
 		}
 		return append(b, ']'), nil
 	case fastjson.TypeString:
-		return appendString(b, string(v.GetStringBytes())), nil
+		return appendString(b, view(v.GetStringBytes())), nil
 	case fastjson.TypeNumber:
 		return appendNumber(b, v)
 	}
 	return v.MarshalTo(b), nil // true, false, null
+}
+
+// member is one key of an object with the last value that it has there.
+type member struct {
+	key   string
+	value *fastjson.Value
 }
 
 func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
@@ -73,19 +84,23 @@ func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
 		return b, refuse(PropsTooLarge, fmt.Sprintf("props have %d keys in one object, at most %d fit",
 			o.Len(), PropsKeysMax))
 	}
-	last := make(map[string]*fastjson.Value, o.Len())
-	keys := make([]string, 0, o.Len())
+	var room [PropsKeysMax]member
+	members := room[:0]
 	o.Visit(func(k []byte, v *fastjson.Value) {
 		// Cleaned first: two keys that would be stored as one are one, and a limit
 		// that holds here holds in the record too.
-		key := cleanText(string(k))
-		if _, seen := last[key]; !seen {
-			keys = append(keys, key)
+		key := cleanText(view(k)) // the parser's, as long as we are here
+		for i := range members {
+			if members[i].key == key {
+				members[i].value = v
+				return
+			}
 		}
-		last[key] = v
+		members = append(members, member{key, v})
 	})
 	b = append(b, '{')
-	for i, key := range keys {
+	for i, m := range members {
+		key := m.key
 		if len(key) > PropKeyBytesMax {
 			return b, refuse(PropsTooLarge, fmt.Sprintf("a key of props is %d bytes, at most %d fit",
 				len(key), PropKeyBytesMax))
@@ -95,7 +110,7 @@ func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
 		}
 		b = append(appendString(b, key), ':')
 		var r *Refusal
-		if b, r = appendValue(b, last[key], depth+1); r != nil {
+		if b, r = appendValue(b, m.value, depth+1); r != nil {
 			return b, r
 		}
 	}
@@ -107,7 +122,7 @@ func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
 func appendNumber(b []byte, v *fastjson.Value) ([]byte, *Refusal) {
 	from := len(b)
 	b = v.MarshalTo(b)
-	text := string(b[from:])
+	text := view(b[from:])
 	if len(text) > propNumberMax {
 		return b, refuse(PropsTooLarge, fmt.Sprintf("a number of props has %d digits, at most %d fit",
 			len(text), propNumberMax))

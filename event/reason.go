@@ -9,7 +9,7 @@ type Reason string
 const (
 	MethodNotAllowed     Reason = "method_not_allowed"
 	NotFound             Reason = "not_found"
-	BadRequest           Reason = "bad_request" // not HTTP as we speak it
+	BadRequest           Reason = "bad_request"           // not HTTP as we speak it
 	VersionNotSupported  Reason = "version_not_supported" // of HTTP
 	ExpectationFailed    Reason = "expectation_failed"
 	MisdirectedRequest   Reason = "misdirected_request" // for another host

@@ -5,8 +5,7 @@ import "bytes"
 // AppendRecord appends the event as the spool keeps it: its partition key, a NUL,
 // and the JSON that Kafka carries. No text of an event holds a NUL.
 func (e *Event) AppendRecord(b []byte) []byte {
-	b = append(b, e.Key()...)
-	return e.AppendJSON(append(b, 0))
+	return e.AppendJSON(append(e.appendKey(b), 0))
 }
 
 // SplitRecord takes apart what AppendRecord made. The parts refer to b.

@@ -21,19 +21,19 @@ func (d *Decoder) Server(body []byte, lines bool) (*Envelope, *Refusal) {
 	if err != nil {
 		return nil, refuse(BadJSON, "body is not JSON: "+firstLine(err.Error()))
 	}
-	common := Event{trusted: true}
+	env := d.envelope(len(body))
+	env.common.trusted = true
 	if root.Type() == fastjson.TypeArray {
-		env := &Envelope{}
-		return env, env.fill(root, &common)
+		return env, env.fill(root)
 	}
-	return envelope(root, common)
+	return env.read(root)
 }
 
 // lines reads one event a line. A line that is no JSON is that event's refusal only.
 func (d *Decoder) lines(body []byte) (*Envelope, *Refusal) {
 	p := d.parsers.Get()
 	defer d.parsers.Put(p)
-	env := &Envelope{}
+	env := d.envelope(len(body))
 	seen := map[UUID]bool{}
 	n := 0
 	for line := range bytes.Lines(body) {
@@ -43,7 +43,7 @@ func (d *Decoder) lines(body []byte) (*Envelope, *Refusal) {
 		if n == EventsMax {
 			return nil, refuse(TooManyEvents, fmt.Sprintf("more than %d lines", EventsMax))
 		}
-		e := Event{trusted: true}
+		e := Event{trusted: true, text: &env.text}
 		v, err := p.ParseBytes(line)
 		var r *Refusal
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
@@ -21,6 +22,8 @@ var builtInCountries []byte
 type countries struct {
 	db    *maxminddb.Reader
 	built time.Time
+	mu    sync.RWMutex
+	codes map[uintptr]string // by the record's offset in the file: some 250 in all
 }
 
 func openCountries(file string) (*countries, error) {
@@ -28,7 +31,7 @@ func openCountries(file string) (*countries, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open country database: %w", err)
 	}
-	return &countries{db: db, built: db.Metadata.BuildTime()}, nil
+	return &countries{db: db, built: db.Metadata.BuildTime(), codes: map[uintptr]string{}}, nil
 }
 
 func openDatabase(file string) (*maxminddb.Reader, error) {
@@ -53,13 +56,31 @@ func (c *countries) of(ip netip.Addr) string {
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return ""
 	}
+	found := c.db.Lookup(ip)
+	if !found.Found() {
+		return ""
+	}
+	c.mu.RLock()
+	code, ok := c.codes[found.Offset()]
+	c.mu.RUnlock()
+	if ok {
+		return code
+	}
+	code = decodeCode(found)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.codes[found.Offset()] = code
+	return code
+}
+
+func decodeCode(found maxminddb.Result) string {
 	var record struct {
 		Flat   string `maxminddb:"country_code"`
 		Nested struct {
 			Code string `maxminddb:"iso_code"`
 		} `maxminddb:"country"`
 	}
-	if c.db.Lookup(ip).Decode(&record) != nil {
+	if found.Decode(&record) != nil {
 		return ""
 	}
 	code := record.Flat

@@ -92,7 +92,8 @@ func (n *Enricher) Enrich(e *event.Event, f Facts) {
 	if f.IP.IsValid() {
 		ip := f.IP.Unmap().WithZone("")
 		e.Country = n.countries.of(ip)
-		e.VisitorID = n.salts.visitorID(e.Site, ip, e.UserAgent)
+		id := n.salts.visitorID(e.Site, ip, e.UserAgent)
+		e.VisitorID = e.Keep(id[:])
 		e.IP = keptIP(site.IP, ip)
 	}
 	if e.Language == "" {

@@ -92,7 +92,12 @@ func (c *clock) now() time.Time         { return time.Unix(c.unix.Load(), 0) }
 func (c *clock) set(t time.Time)        { c.unix.Store(t.Unix()) }
 func day(d int, h int) time.Time        { return time.Date(2026, 3, d, h, 0, 0, 0, time.UTC) }
 func ip(s string) netip.Addr            { return netip.MustParseAddr(s) }
-func (s *salts) id(a, ua string) string { return s.visitorID("shop", ip(a), ua) }
+func (s *salts) id(a, ua string) string { return s.idOf("shop", a, ua) }
+
+func (s *salts) idOf(site, a, ua string) string {
+	id := s.visitorID(site, ip(a), ua)
+	return string(id[:])
+}
 
 func openTestSalts(t *testing.T, file string, c *clock) *salts {
 	t.Helper()
@@ -120,7 +125,7 @@ func TestVisitorIDIsTheSameForOneNetworkAndAgentOnOneDay(t *testing.T) {
 		t.Error("another address of the same /48 is another visitor")
 	}
 	others := []string{s.id("192.0.3.7", "Firefox"), s.id("192.0.2.7", "Chrome"),
-		s.id("2001:db8:2::1", "Firefox"), s.visitorID("blog", ip("192.0.2.7"), "Firefox"),
+		s.id("2001:db8:2::1", "Firefox"), s.idOf("blog", "192.0.2.7", "Firefox"),
 		openTestSalts(t, "", c).id("192.0.2.7", "Firefox")}
 	c.set(day(5, 0))
 	others = append(others, s.id("192.0.2.7", "Firefox"))

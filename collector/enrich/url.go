@@ -22,40 +22,27 @@ func keptKey(key string, more []string) bool {
 // path, query, referrer_host, click_id_type and utm_*. What is not http or https
 // keeps its text without query, fragment and userinfo, and has no parts.
 func setPlace(e *event.Event, more []string) {
-	if u := parseURL(e.URL); u != nil {
-		query := cleanQuery(e, u.RawQuery, more)
-		e.Hostname = e.Clean("hostname", u.Hostname())
-		e.Path = e.Clean("path", u.EscapedPath())
+	if a, ok := parseAddress(e.URL); ok {
+		query := cleanQuery(e, a.query, more)
+		e.Hostname = e.Clean("hostname", a.host)
+		e.Path = e.Clean("path", a.path)
 		e.Query = e.Clean("query", query)
-		e.URL = e.Clean("url", bareURL(u))
+		e.URL = e.Clean("url", a.base)
 		if query != "" {
-			e.URL = e.Clean("url", e.URL+"?"+query)
+			var room [1024]byte
+			e.URL = e.Clean("url", e.Keep(append(append(append(room[:0], e.URL...), '?'), query...)))
 		}
 	} else {
 		e.URL = withoutQuery(e.URL)
 	}
-	if u := parseURL(e.Referrer); u != nil {
-		e.ReferrerHost = e.Clean("referrer_host", u.Hostname())
-		e.Referrer = e.Clean("referrer", bareURL(u))
+	if a, ok := parseAddress(e.Referrer); ok {
+		e.ReferrerHost = e.Clean("referrer_host", a.host)
+		e.Referrer = e.Clean("referrer", a.base)
 	} else {
 		e.ReferrerHost = e.Clean("referrer_host", appName(e.Referrer))
 		e.Referrer = withoutQuery(e.Referrer)
 	}
 }
-
-// parseURL returns nil for what is not an absolute http or https URL.
-func parseURL(raw string) *url.URL {
-	raw, _, _ = strings.Cut(raw, "#") // one that does not parse must not hide the rest
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil
-	}
-	u.Host = strings.TrimSuffix(strings.ToLower(u.Host), ".")
-	return u
-}
-
-// bareURL returns scheme, host and path.
-func bareURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
 
 // appName returns the package name of an Android app's referrer, which stands
 // where a host does: android-app://com.google.android.gm/.
@@ -92,23 +79,30 @@ func withoutQuery(s string) string {
 // cleanQuery returns the kept pairs of a query in their order, as they were
 // written, and tells the event what the others say.
 func cleanQuery(e *event.Event, raw string, more []string) string {
-	var kept strings.Builder
-	for pair := range strings.SplitSeq(raw, "&") {
+	var room [512]byte
+	kept := room[:0]
+	all := true
+	for pair, rest := "", raw; rest != ""; {
+		pair, rest, _ = strings.Cut(rest, "&")
 		key, value, _ := strings.Cut(pair, "=")
 		key = unescape(key)
 		if isClickID(key) && value != "" && e.ClickIDType == "" {
 			e.ClickIDType = strings.ToLower(key)
 		}
 		if !keptKey(key, more) || value == "" {
+			all = false
 			continue
 		}
-		if kept.Len() > 0 {
-			kept.WriteByte('&')
+		if len(kept) > 0 {
+			kept = append(kept, '&')
 		}
-		kept.WriteString(pair)
+		kept = append(kept, pair...)
 		setUTM(e, key, unescape(value))
 	}
-	return kept.String()
+	if all && len(kept) == len(raw) {
+		return raw
+	}
+	return e.Keep(kept)
 }
 
 // setUTM fills a field that the sender left out.

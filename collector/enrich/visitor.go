@@ -48,7 +48,7 @@ type salt struct {
 
 func newSalt(day int64, key []byte) *salt {
 	s := &salt{day: day, key: key}
-	s.hashes.New = func() any { return hmac.New(sha256.New, key) }
+	s.hashes.New = func() any { return &hasher{Hash: hmac.New(sha256.New, key)} }
 	return s
 }
 
@@ -108,20 +108,27 @@ func networkOf(ip netip.Addr) netip.Prefix {
 
 // visitorID returns 16 hex digits that stay the same for one site, address prefix
 // and user agent until the UTC day ends.
-func (s *salts) visitorID(site string, ip netip.Addr, userAgent string) string {
+func (s *salts) visitorID(site string, ip netip.Addr, userAgent string) (id [16]byte) {
 	salt := s.of(s.today())
 	network := networkOf(ip).Addr().As16()
 
-	h := salt.hashes.Get().(hash.Hash)
+	h := salt.hashes.Get().(*hasher)
 	defer salt.hashes.Put(h)
 	h.Reset()
-	var buf [128]byte
-	b := append(buf[:0], site...)
+	b := append(h.in[:0], site...)
 	b = append(b, 0) // no text of an event holds a NUL, so the parts cannot run together
 	b = append(b, network[:]...)
-	h.Write(append(b, userAgent...))
-	var sum [sha256.Size]byte
-	return hex.EncodeToString(h.Sum(sum[:0])[:8])
+	h.in = append(b, userAgent...)
+	h.Write(h.in)
+	h.out = h.Sum(h.out[:0])
+	hex.Encode(id[:], h.out[:8])
+	return id
+}
+
+// hasher is a keyed hash with room for what goes in and comes out.
+type hasher struct {
+	hash.Hash
+	in, out []byte
 }
 
 // saltFile is the file's form.

@@ -110,7 +110,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 		return
 	}
 	b := s.buffers.get()
-	s.encode(b, env, c, s.facts(ctx, c))
+	s.encode(b, env, c, facts(ctx, env, c))
 	watched := s.watch.of(c.site.Name)
 	for _, r := range env.Refused {
 		s.count.refused[r.Reason].Inc()
@@ -139,6 +139,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 		setJSON(ctx, a)
 	}
 	s.buffers.put(b)
+	s.decoder.Release(env)
 }
 
 // append stores records, or answers why not.
@@ -164,7 +165,7 @@ func (s *Server) some(b *buffer, env *event.Envelope, each bool) answer {
 
 // facts copies what enriching needs out of the request. Of a site's server it tells
 // nothing: the events themselves do.
-func (s *Server) facts(ctx *fasthttp.RequestCtx, c caller) Facts {
+func facts(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller) Facts {
 	if c.secret {
 		return Facts{Site: c.site}
 	}
@@ -172,8 +173,8 @@ func (s *Server) facts(ctx *fasthttp.RequestCtx, c caller) Facts {
 	return Facts{
 		Site:           c.site,
 		IP:             c.client,
-		UserAgent:      string(h.UserAgent()),
-		AcceptLanguage: string(h.Peek(fasthttp.HeaderAcceptLanguage)),
+		UserAgent:      env.Keep(h.UserAgent()),
+		AcceptLanguage: env.Keep(h.Peek(fasthttp.HeaderAcceptLanguage)),
 		GPC:            string(h.Peek("Sec-GPC")) == "1",
 		DNT:            string(h.Peek("DNT")) == "1",
 	}

@@ -14,19 +14,15 @@ import (
 // origin is the host of the page that a request says it comes from. A browser tells it
 // in Origin or Referer and no page can change that; a program can, hence this keeps
 // other pages out and not programs.
-type origin struct {
-	host string // "null" of a page that has none to tell
-	told bool   // else each event's url has to tell
-}
+// It is the header as it came, the request's own memory; without one each event's url
+// has to tell.
+type origin []byte
 
 func originOf(h *fasthttp.RequestHeader) origin {
 	if o := h.Peek(fasthttp.HeaderOrigin); len(o) > 0 {
-		return origin{hostOf(string(o)), true}
+		return o
 	}
-	if r := h.Referer(); len(r) > 0 {
-		return origin{hostOf(string(r)), true}
-	}
-	return origin{}
+	return h.Referer()
 }
 
 func hostOf(s string) string {
@@ -42,16 +38,20 @@ func hostOf(s string) string {
 
 // check refuses a request from a page that is none of the site's.
 func (o origin) check(site *sites.Site) *event.Refusal {
-	if !o.told || site.Allows(o.host) {
+	if len(o) == 0 || len(site.Hostnames) == 0 {
 		return nil
 	}
-	return originRefusal(site, o.host)
+	host := hostOf(string(o)) // "null" of a page that has none to tell
+	if site.Allows(host) {
+		return nil
+	}
+	return originRefusal(site, host)
 }
 
 // checkEvent does the same by the event's url. A mail has no page.
 func (o origin) checkEvent(site *sites.Site, e *event.Event) *event.Refusal {
 	mail := e.Type == event.EmailOpen || e.Type == event.EmailClick
-	if o.told || mail && e.Hostname == "" || site.Allows(e.Hostname) {
+	if len(o) > 0 || mail && e.Hostname == "" || site.Allows(e.Hostname) {
 		return nil
 	}
 	return originRefusal(site, e.Hostname)

@@ -1,8 +1,7 @@
 package intake
 
 import (
-	"net/url"
-	"strings"
+	"bytes"
 
 	"github.com/valyala/fasthttp"
 
@@ -21,8 +20,8 @@ func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
 	if s.overRate(ctx, client) {
 		return
 	}
-	_, query, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
-	env, r := s.decoder.Query(pairs(query))
+	_, query, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
+	env, r := s.decoder.Query(query)
 	if r != nil {
 		s.refuse(ctx, r)
 		return
@@ -30,33 +29,10 @@ func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
 	e := &env.Events[0]
 	e.Transport = event.TransportPixel
 	if e.URL == "" {
-		e.URL = e.Clean("url", string(ctx.Request.Header.Referer()))
+		e.URL = e.Clean("url", e.Keep(ctx.Request.Header.Referer()))
 	}
 	s.take(ctx, env, caller{client: client, origin: originOf(&ctx.Request.Header)}, func() {
 		ctx.SetContentType("image/gif")
 		ctx.SetBodyString(gif)
 	})
-}
-
-// pairs yields a query's pairs in their order, decoded. What is badly escaped stays
-// as it was written: half a title is better than no event.
-func pairs(query string) func(yield func(key, value string) bool) {
-	return func(yield func(key, value string) bool) {
-		for pair := range strings.SplitSeq(query, "&") {
-			if pair == "" {
-				continue
-			}
-			key, value, _ := strings.Cut(pair, "=")
-			if !yield(unescape(key), unescape(value)) {
-				return
-			}
-		}
-	}
-}
-
-func unescape(s string) string {
-	if decoded, err := url.QueryUnescape(s); err == nil {
-		return decoded
-	}
-	return s
 }

@@ -35,7 +35,7 @@ var rooms = map[string]struct{ ours, theirs []string }{
 	"site":    {nil, nil},
 	"": {[]string{"event", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
 		"sink", "sink/consume", "sink/postgres", "local", "snippet", "site"},
-		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
+		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml", "golang.org/x/crypto"}},
 }
 
 // everywhere is what any room may use: the metrics it is handed.

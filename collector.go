@@ -18,6 +18,7 @@ type collectorCmd struct {
 	kafkaFlags
 	collectorFlags
 	adminFlags
+	tlsFlags
 	Spool string `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
 }
 
@@ -26,7 +27,7 @@ func (c *collectorCmd) Validate() error {
 	if len(c.Brokers) == 0 {
 		return errNoBrokers
 	}
-	return nil
+	return c.check()
 }
 
 // Run serves until ctx ends.
@@ -46,6 +47,10 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return joinClose(err, col)
 	}
+	secure, err := c.wrap(ln, p.log.With("room", "tls"))
+	if err != nil {
+		return joinClose(err, ln, col)
+	}
 	adminLn, err := listen("admin-listen", c.AdminListen)
 	if err != nil {
 		return joinClose(err, ln, col)
@@ -55,7 +60,7 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 		"sites", o.Sites.Current().Names(), "spool", c.Spool)
 	a := &admin{set: set, log: p.log, health: []health{collectorHealth(col)}, refusals: col.Refusals}
 	return together(ctx,
-		func(ctx context.Context) error { return col.Run(ctx, ln) },
+		func(ctx context.Context) error { return col.Run(ctx, secure) },
 		func(ctx context.Context) error { return serve(ctx, adminLn, a.handler()) })
 }
 

@@ -98,6 +98,7 @@ type (
 	databaseURL string
 	baseURL     string // http or https, without a path
 	file        string // that is there
+	anyURL      string // http or https, with a path
 	eventTypes  []event.Type
 )
 
@@ -148,7 +149,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
-		collect(p, readFile), collect(p, readTypes), collect(p, readSequence),
+		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence),
 	}
 }
 
@@ -230,6 +231,14 @@ func readBaseURL(s string) (baseURL, error) {
 		return "", fmt.Errorf("%q is not a URL like http://127.0.0.1:8080", s)
 	}
 	return baseURL(strings.TrimSuffix(s, "/")), nil
+}
+
+func readURL(s string) (anyURL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("%q is not a URL like https://acme.example/directory", s)
+	}
+	return anyURL(s), nil
 }
 
 func readFile(s string) (file, error) {

@@ -19,7 +19,8 @@ type collectorCmd struct {
 	collectorFlags
 	adminFlags
 	tlsFlags
-	Spool string `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
+	Durability durability `help:"What a 2xx means: spool (on this disk), kafka (acknowledged by all in-sync replicas; no disk is used) or memory (nothing: a crash loses events)." default:"spool"`
+	Spool      string     `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
 }
 
 // Validate says what is missing; kong calls it.
@@ -37,7 +38,10 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	o.SpoolDir = c.Spool
+	o.Durability = collector.Durability(c.Durability)
+	if o.Durability == collector.DurabilitySpool {
+		o.SpoolDir = c.Spool
+	}
 	o.Brokers, o.Topic, o.Partitions = c.Brokers, c.Topic, int32(c.Partitions)
 	col, err := collector.New(o)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/collector"
 	"footfall/event"
 
 	"github.com/alecthomas/kong"
@@ -83,16 +84,17 @@ type dataFlags struct {
 
 // Kinds of settings. Each says in its own words what is wrong with a value.
 type (
-	logLevel  slog.Level
-	logFormat string
-	address   string // host:port; port 0 picks a free one
-	count     int    // at least 1
-	byteSize  int64
-	siteList  []string
-	hostList  []string // lower case, without a port
-	prefixes  []netip.Prefix
-	rate      float64 // a second; 0 for no limit
-	duration  time.Duration
+	logLevel   slog.Level
+	logFormat  string
+	durability string
+	address    string // host:port; port 0 picks a free one
+	count      int    // at least 1
+	byteSize   int64
+	siteList   []string
+	hostList   []string // lower case, without a port
+	prefixes   []netip.Prefix
+	rate       float64 // a second; 0 for no limit
+	duration   time.Duration
 
 	brokers     []string
 	databaseURL string
@@ -145,7 +147,7 @@ func text(v any) string {
 
 func kinds(p *problems) []kong.Option {
 	return []kong.Option{
-		collect(p, readLevel), collect(p, readFormat), collect(p, readAddress),
+		collect(p, readLevel), collect(p, readFormat), collect(p, readDurability), collect(p, readAddress),
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
@@ -166,6 +168,14 @@ func readFormat(s string) (logFormat, error) {
 		return "", fmt.Errorf("%q is not text or json", s)
 	}
 	return logFormat(s), nil
+}
+
+func readDurability(s string) (durability, error) {
+	switch collector.Durability(s) {
+	case collector.DurabilitySpool, collector.DurabilityKafka, collector.DurabilityMemory:
+		return durability(s), nil
+	}
+	return "", fmt.Errorf("%q is not spool, kafka or memory", s)
 }
 
 func readAddress(s string) (address, error) {

@@ -90,7 +90,7 @@ func TestWholePathInABubble(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		col, err := collector.New(collector.Options{SpoolDir: dir, SpoolMinFree: -1,
+		col, err := collector.New(collector.Options{Durability: collector.DurabilitySpool, SpoolDir: dir, SpoolMinFree: -1,
 			Brokers: broker.Addrs(), Dial: broker.Dial, Topic: "events", Partitions: 3,
 			Sites: sites.Named("shop"), Script: intake.Script{Body: []byte("//")},
 			Logger: log, Metrics: metrics.NewSet()})

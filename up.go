@@ -126,7 +126,7 @@ func (u *up) openSpool(context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.SpoolDir = filepath.Join(u.cmd.Data, "spool")
+	o.Durability, o.SpoolDir = collector.DurabilitySpool, filepath.Join(u.cmd.Data, "spool")
 	o.Brokers, o.Topic, o.Partitions = u.cmd.Brokers, u.cmd.Topic, int32(u.cmd.Partitions)
 	if u.broker != nil {
 		o.Brokers, o.Dial, o.Confirm = u.broker.Addrs(), u.broker.Dial, true

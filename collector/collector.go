@@ -6,7 +6,8 @@
 //	intake → enrich → spool → forward → Kafka
 //
 // Events are accepted as long as the spool takes them; Kafka being away is no
-// reason to refuse one. Health says what is away.
+// reason to refuse one. Health says what is away. Without a disk to rely on there are
+// two other stores (Durability): direct.go.
 package collector
 
 import (
@@ -18,6 +19,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"footfall/collector/enrich"
@@ -25,14 +27,23 @@ import (
 	"footfall/collector/forward"
 	"footfall/collector/intake"
 	"footfall/collector/sites"
-	"footfall/collector/spool"
 	"footfall/event"
 
 	"github.com/VictoriaMetrics/metrics"
 )
 
+// Durability is what a 2xx means.
+type Durability string
+
+const (
+	DurabilitySpool  Durability = "spool"  // the events are on this disk
+	DurabilityKafka  Durability = "kafka"  // all in-sync replicas of Kafka have them
+	DurabilityMemory Durability = "memory" // nothing: a crash loses them
+)
+
 // Options of a Collector.
 type Options struct {
+	Durability    Durability
 	SpoolDir      string
 	SpoolMaxBytes int64 // 0: the spool's default
 	SpoolMinFree  int64
@@ -61,11 +72,23 @@ type Options struct {
 
 // Collector is a running collector. Its methods are safe for concurrent use.
 type Collector struct {
-	o         Options
-	spool     *spool.Spool
-	intake    *intake.Server
-	forwarder *forward.Forwarder
-	watermark forward.Watermark
+	o        Options
+	store    store
+	intake   *intake.Server
+	stopping atomic.Bool
+}
+
+// store is what makes a 2xx true. Its methods but begin, run and close are called from
+// many goroutines.
+type store interface {
+	begin(ctx context.Context) error // before the first append
+	// append returns nil when the records are as safe as the store makes them; its errors
+	// are intake's.
+	append(ctx context.Context, records [][]byte) error
+	run(ctx context.Context) error // until ctx ends; there may be appends till close
+	confirm(next map[int32]int64)
+	health() (refused, waiting error)
+	close() error
 }
 
 // New opens the spool and makes the rooms. A spool that another process holds is a
@@ -74,21 +97,29 @@ func New(o Options) (*Collector, error) {
 	if o.Now == nil {
 		o.Now = failpoint.Now
 	}
-	sp, err := spool.Open(spool.Options{Dir: o.SpoolDir, MaxBytes: o.SpoolMaxBytes,
-		MinFree: o.SpoolMinFree, Logger: o.Logger.With("room", "spool"), Metrics: o.Metrics})
+	var st store
+	var err error
+	if o.Durability == DurabilitySpool {
+		st, err = newSpooled(o)
+	} else {
+		st, err = newDirect(o)
+	}
 	if err != nil {
 		return nil, err
 	}
-	c := &Collector{o: o, spool: sp}
-	if err := errors.Join(c.makeIntake(), c.makeForwarder()); err != nil {
-		return nil, errors.Join(err, sp.Close())
+	c := &Collector{o: o, store: st}
+	if err := c.makeIntake(); err != nil {
+		return nil, errors.Join(err, st.close())
 	}
 	return c, nil
 }
 
 func (c *Collector) makeIntake() error {
-	enricher, err := enrich.New(enrich.Options{
-		CountryDB: c.o.CountryDB, SaltFile: filepath.Join(c.o.SpoolDir, "salt.json"),
+	salt := ""
+	if c.o.SpoolDir != "" {
+		salt = filepath.Join(c.o.SpoolDir, "salt.json")
+	}
+	enricher, err := enrich.New(enrich.Options{CountryDB: c.o.CountryDB, SaltFile: salt,
 		Logger: c.o.Logger.With("room", "enrich"), Now: c.o.Now})
 	if err != nil {
 		return fmt.Errorf("make enricher: %w", err)
@@ -101,7 +132,8 @@ func (c *Collector) makeIntake() error {
 		Enrich: func(e *event.Event, f intake.Facts) {
 			enricher.Enrich(e, enrich.Facts(f))
 		},
-		Append:         c.append,
+		Append:         c.store.append,
+		Durability:     string(c.o.Durability),
 		Script:         c.o.Script,
 		TrustedProxies: c.o.TrustedProxies,
 		Now:            c.o.Now,
@@ -111,57 +143,12 @@ func (c *Collector) makeIntake() error {
 	return nil
 }
 
-// append puts records on disk, and tells intake in its own words why not.
-func (c *Collector) append(_ context.Context, records [][]byte) error {
-	err := c.spool.Append(records)
-	switch {
-	case errors.Is(err, spool.ErrFull):
-		return fmt.Errorf("%w: %w", intake.ErrFull, err)
-	case errors.Is(err, spool.ErrBusy):
-		return fmt.Errorf("%w: %w", intake.ErrBusy, err)
-	case errors.Is(err, spool.ErrClosed):
-		return fmt.Errorf("%w: %w", intake.ErrClosed, err)
-	}
-	return err
-}
-
-func (c *Collector) makeForwarder() (err error) {
-	c.watermark = c.spool.Watermark()
-	if c.o.Watermark != nil {
-		c.watermark = c.o.Watermark(c.spool.ID())
-	}
-	c.forwarder, err = forward.New(forward.Options{
-		Brokers: c.o.Brokers, Dial: c.o.Dial, Topic: c.o.Topic, Partitions: c.o.Partitions,
-		Read:      func(from uint64) forward.Reader { return records{c.spool.Reader(from)} },
-		Watermark: c.watermark,
-		Release:   c.spool.Release,
-		Dead:      c.spool.KeepDead,
-		Confirm:   c.o.Confirm,
-		Logger:    c.o.Logger.With("room", "forward"),
-		Metrics:   c.o.Metrics,
-	})
-	return err
-}
-
-// records is a spool's reader as forward wants it.
-type records struct{ *spool.Reader }
-
-func (r records) Next(ctx context.Context) (seq uint64, key, value []byte, err error) {
-	rec, err := r.Reader.Next(ctx)
-	key, value = event.SplitRecord(rec.Payload)
-	return rec.Seq, key, value, err
-}
-
 // Run serves on ln and forwards until ctx ends. Then it stops listening, answers
-// what it has accepted, forwards for up to two more seconds, and closes the spool;
-// what is left there goes at the next start.
+// what it has accepted, forwards for up to two more seconds, and closes the store;
+// what is left in a spool goes at the next start.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
-	next, err := c.watermark.Load(ctx)
-	if err == nil {
-		err = c.spool.SkipTo(next)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("begin at the watermark: %w", err), c.spool.Close())
+	if err := c.store.begin(ctx); err != nil {
+		return errors.Join(err, c.store.close())
 	}
 	serving := make(chan error, 1)
 	go func() { serving <- c.intake.Serve(ln) }()
@@ -171,8 +158,9 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	var wg sync.WaitGroup
 	forwarded := make(chan error, 1)
 	wg.Go(func() { c.o.Sites.Run(forwarding) })
-	wg.Go(func() { forwarded <- c.forwarder.Run(forwarding) })
+	wg.Go(func() { forwarded <- c.store.run(forwarding) })
 
+	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-serving:
@@ -180,39 +168,31 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	case err = <-forwarded:
 		err = fmt.Errorf("forward: %w", err)
 	}
+	c.stopping.Store(true)
 	// A budget of its own, because ctx has ended.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err = errors.Join(err, c.intake.Shutdown(closing))
 	stopForwarding()
 	wg.Wait()
-	return errors.Join(err, c.spool.Close())
+	return errors.Join(err, c.store.close())
 }
 
 // Close frees a collector that was never run.
-func (c *Collector) Close() error { return c.spool.Close() }
+func (c *Collector) Close() error { return c.store.close() }
 
 // Confirm tells what the sink has committed, by partition; see Options.Confirm.
-func (c *Collector) Confirm(next map[int32]int64) { c.forwarder.Confirm(next) }
+func (c *Collector) Confirm(next map[int32]int64) { c.store.confirm(next) }
 
 // Refusals returns the newest refusals of a site, of all for "".
 func (c *Collector) Refusals(site string) []intake.Refused { return c.intake.Refusals(site) }
 
-// stale is how long Kafka may leave a record unacknowledged before health says so.
-const stale = 10 * time.Second
-
 // Health returns why events are refused at present, and why they wait: nil each
 // when all is well.
 func (c *Collector) Health() (refused, waiting error) {
-	if err := c.spool.Err(); err != nil {
-		refused = fmt.Errorf("spool: %w", err)
+	if c.stopping.Load() {
+		return errors.New("the collector is stopping"), nil
 	}
-	waiting = c.o.Sites.Err()
-	if err := c.spool.Warning(); err != nil {
-		waiting = errors.Join(waiting, fmt.Errorf("spool: %w", err))
-	}
-	if d := c.forwarder.Oldest(); d > stale {
-		waiting = errors.Join(waiting, fmt.Errorf("kafka: records have been waiting for %s", d.Round(time.Second)))
-	}
-	return refused, waiting
+	refused, waiting = c.store.health()
+	return refused, errors.Join(waiting, c.o.Sites.Err())
 }

@@ -28,6 +28,7 @@ const (
 	Overloaded           Reason = "overloaded"
 	SpoolFull            Reason = "spool_full"
 	SpoolFailed          Reason = "spool_failed"
+	KafkaUnavailable     Reason = "kafka_unavailable" // of a collector without a disk
 	ShuttingDown         Reason = "shutting_down"
 	Internal             Reason = "internal" // a bug of ours, counted and contained
 )
@@ -56,7 +57,7 @@ var Reasons = [...]Reason{
 	MethodNotAllowed, NotFound, BadRequest, VersionNotSupported, ExpectationFailed,
 	MisdirectedRequest, UnsupportedMediaType, HeaderTooLarge, BodyTooLarge,
 	RequestTimeout, BadJSON, NoEvents, TooManyEvents, UnknownSite, OriginNotAllowed, BadSecret, AddressRate, SiteRate, Overloaded,
-	SpoolFull, SpoolFailed, ShuttingDown, Internal,
+	SpoolFull, SpoolFailed, KafkaUnavailable, ShuttingDown, Internal,
 	BadEvent, UnknownType, BadEventID, BadField, PropsTooLarge, TooManyKeys, EventTooLarge, BotRefused,
 	Undecodable, RefusedByDatabase,
 }

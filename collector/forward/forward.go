@@ -28,7 +28,6 @@ import (
 	"footfall/collector/failpoint"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
@@ -82,6 +81,7 @@ type Forwarder struct {
 	flying     int64     // their bytes
 	aloneUntil uint64    // records up to this one are sent one at a time
 	unreached  time.Time // since when the topic cannot be looked at; zero when it can
+	last       error     // what was said last; nil after an acknowledgement
 	unacked    time.Time // since when deliveries fail; zero when they do not
 }
 
@@ -205,7 +205,7 @@ func (f *Forwarder) finish() {
 // pass sends records from the watermark on until something breaks. That can come
 // while it waits for the next record, hence the context of its own.
 func (f *Forwarder) pass(ctx context.Context) error {
-	err := f.makeTopic(ctx)
+	err := makeTopic(ctx, f.client, f.o.Topic, f.o.Partitions)
 	f.note(&f.unreached, err)
 	if err != nil {
 		return err
@@ -229,10 +229,21 @@ func (f *Forwarder) pass(ctx context.Context) error {
 	}
 }
 
-// note remembers since when something fails.
+// Err returns what Kafka, or the way to it, last said against a record.
+func (f *Forwarder) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last == nil {
+		return errors.New("no answer")
+	}
+	return f.last
+}
+
+// note remembers since when something fails, and why.
 func (f *Forwarder) note(since *time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.last = err
 	switch {
 	case err == nil:
 		*since = time.Time{}
@@ -248,26 +259,6 @@ func (f *Forwarder) begin(abort context.CancelCauseFunc) (from uint64) {
 	f.abort = abort
 	f.window, f.bytes = nil, 0
 	return f.next
-}
-
-// makeTopic makes the topic when it is not there, with the cluster's own number of
-// replicas. A missing right to do so is no obstacle when the topic exists.
-func (f *Forwarder) makeTopic(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	admin := kadm.NewClient(f.client)
-	topics, err := admin.ListTopics(ctx, f.o.Topic)
-	if err == nil && topics.Has(f.o.Topic) {
-		return nil
-	}
-	resp, err := admin.CreateTopic(ctx, f.o.Partitions, -1, nil, f.o.Topic)
-	if err == nil {
-		err = resp.Err
-	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("make topic %s: %w", f.o.Topic, err)
-	}
-	return nil
 }
 
 func (f *Forwarder) send(seq uint64, key, value []byte) {

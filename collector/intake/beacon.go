@@ -128,6 +128,9 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 	if !s.append(ctx, b.records, c.site.Name, watched) {
 		return // the buffer is Append's for ever
 	}
+	if s.options.Durability == "memory" {
+		ctx.Response.Header.Set("X-Footfall-Durability", "memory")
+	}
 	s.countAccepted(b, env)
 	watched.accepted.Add(len(b.records))
 	if len(env.Refused) == 0 && thanks != nil {

@@ -20,6 +20,7 @@ var (
 	ErrFull   = errors.New("no space for more records")
 	ErrBusy   = errors.New("too many records are waiting")
 	ErrClosed = errors.New("no more records are taken")
+	ErrAway   = errors.New("records were not acknowledged in time") // and may be stored
 )
 
 // status is what a reason means in HTTP. retry is the Retry-After in seconds, for
@@ -50,6 +51,7 @@ var statuses = map[event.Reason]status{
 	event.Overloaded:           {fasthttp.StatusServiceUnavailable, 1},
 	event.SpoolFull:            {fasthttp.StatusServiceUnavailable, 30},
 	event.SpoolFailed:          {fasthttp.StatusServiceUnavailable, 10},
+	event.KafkaUnavailable:     {fasthttp.StatusServiceUnavailable, 5},
 	event.ShuttingDown:         {fasthttp.StatusServiceUnavailable, 2},
 	event.Internal:             {fasthttp.StatusInternalServerError, 0},
 	event.BadEvent:             {fasthttp.StatusBadRequest, 0},
@@ -160,6 +162,8 @@ func (s *Server) appendRefusal(err error) *event.Refusal {
 		return refusal(event.SpoolFull, "the collector's disk space is used up: send again later")
 	case errors.Is(err, ErrBusy):
 		return refusal(event.Overloaded, "the collector is busy: send again in a moment")
+	case errors.Is(err, ErrAway):
+		return refusal(event.KafkaUnavailable, "Kafka is away: send again under the same event_id")
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 		return refusal(event.ShuttingDown, "the collector is stopping: send again")
 	}

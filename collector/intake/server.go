@@ -63,6 +63,9 @@ type Facts struct {
 type Options struct {
 	// Sites returns the sites of now.
 	Sites func() *sites.List
+	// Durability is told in the header X-Footfall-Durability when it is memory: a 2xx then
+	// promises nothing.
+	Durability string
 	// Hosts are the names, in lower case and without a port, that requests may have in
 	// Host; none means any.
 	Hosts []string
@@ -72,9 +75,10 @@ type Options struct {
 	// Enrich fills what follows from the facts. The event is stamped already.
 	Enrich func(*event.Event, Facts)
 	// Append stores records, each made by event.AppendRecord, and returns nil once
-	// they are on disk, all or none of them. They belong to it until it returns nil;
+	// they are stored, all or none of them. They belong to it until it returns nil;
 	// after an error for ever. It reports why not as ErrFull, ErrBusy or ErrClosed,
-	// wrapped or not.
+	// wrapped or not,
+	// or as ErrAway.
 	// Its context ends when a shutdown has run out of time, never with the request.
 	Append func(ctx context.Context, records [][]byte) error
 	// Script is served as the snippet; without a body there is none.

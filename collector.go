@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"footfall/collector"
 	"footfall/collector/intake"
@@ -80,6 +81,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 	}
 	return collector.Options{
 		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
+		SpoolKeep:      time.Duration(c.SpoolKeep),
 		SpoolMinFree:   minFree(c.SpoolMinFree),
 		Sites:          sources,
 		Hosts:          c.Hosts,

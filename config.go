@@ -57,16 +57,17 @@ type databaseFlags struct {
 }
 
 type collectorFlags struct {
-	Partitions     count    `help:"Partitions of the topic when it has to be made." default:"12"`
-	Listen         address  `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
-	Sites          siteList `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
-	Hosts          hostList `help:"Names under which the collector is reached; a request for another gets 421. Any when left out." placeholder:"HOST,…"`
-	AddressRate    rate     `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
-	SiteRate       rate     `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
-	TrustedProxies prefixes `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
-	CountryDB      file     `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
-	SpoolMaxBytes  byteSize `help:"Most that the spool may take on disk." default:"1GiB"`
-	SpoolMinFree   byteSize `help:"What the spool leaves free on the disk." default:"512MiB"`
+	Partitions     count     `help:"Partitions of the topic when it has to be made." default:"12"`
+	Listen         address   `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
+	Sites          siteList  `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
+	Hosts          hostList  `help:"Names under which the collector is reached; a request for another gets 421. Any when left out." placeholder:"HOST,…"`
+	AddressRate    rate      `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
+	SiteRate       rate      `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
+	TrustedProxies prefixes  `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
+	CountryDB      file      `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
+	SpoolMaxBytes  byteSize  `help:"Most that the spool may take on disk." default:"1GiB"`
+	SpoolKeep      retention `help:"How long the spool keeps what was passed on, for spool replay; it gives way when room is needed." default:"0s"`
+	SpoolMinFree   byteSize  `help:"What the spool leaves free on the disk." default:"512MiB"`
 }
 
 type sinkFlags struct {
@@ -95,6 +96,7 @@ type (
 	prefixes   []netip.Prefix
 	rate       float64 // a second; 0 for no limit
 	duration   time.Duration
+	retention  time.Duration // may be 0
 
 	brokers     []string
 	databaseURL string
@@ -149,7 +151,7 @@ func kinds(p *problems) []kong.Option {
 	return []kong.Option{
 		collect(p, readLevel), collect(p, readFormat), collect(p, readDurability), collect(p, readAddress),
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
-		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration),
+		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence),
 	}
@@ -211,6 +213,14 @@ func readDuration(s string) (duration, error) {
 		return 0, fmt.Errorf("%q is not a duration like 15s or 2m", s)
 	}
 	return duration(d), nil
+}
+
+func readRetention(s string) (retention, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a duration like 24h or 0s", s)
+	}
+	return retention(d), nil
 }
 
 func readBrokers(s string) (list brokers, err error) {

@@ -27,6 +27,7 @@ type spoolCmd struct {
 
 	Ls     spoolLsCmd     `cmd:"" help:"One line a segment."`
 	Verify spoolVerifyCmd `cmd:"" help:"Check every byte, and name the records that are missing; status 1 when some are."`
+	Replay spoolReplayCmd `cmd:"" help:"Pass the records on to Kafka once more; those that are rows stay one row."`
 	Dump   spoolDumpCmd   `cmd:"" help:"Print the records, one JSON object a line."`
 }
 

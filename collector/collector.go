@@ -47,6 +47,7 @@ type Options struct {
 	SpoolDir      string
 	SpoolMaxBytes int64 // 0: the spool's default
 	SpoolMinFree  int64
+	SpoolKeep     time.Duration // of what was passed on
 
 	Brokers    []string
 	Dial       func(ctx context.Context, network, host string) (net.Conn, error) // nil: TCP

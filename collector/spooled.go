@@ -21,7 +21,7 @@ type spooled struct {
 
 func newSpooled(o Options) (*spooled, error) {
 	sp, err := spool.Open(spool.Options{Dir: o.SpoolDir, MaxBytes: o.SpoolMaxBytes,
-		MinFree: o.SpoolMinFree, Logger: o.Logger.With("room", "spool"), Metrics: o.Metrics})
+		MinFree: o.SpoolMinFree, Keep: o.SpoolKeep, Logger: o.Logger.With("room", "spool"), Metrics: o.Metrics})
 	if err != nil {
 		return nil, err
 	}

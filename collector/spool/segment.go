@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"time"
 
 	"footfall/event"
 )
@@ -46,7 +47,8 @@ type segment struct {
 	last   uint64 // number of the last committed record; before when it has none
 	broken bool   // a write or fsync failed: nothing is written to it any more
 
-	damaged bool // a reader missed records in it
+	damaged bool      // a reader missed records in it
+	wrote   time.Time // when it was last written to
 }
 
 func segmentPath(dir string, first uint64) string {
@@ -61,7 +63,8 @@ func newSegment(o Options, id event.UUID, first, before uint64) (*segment, error
 	if err != nil {
 		return nil, err
 	}
-	g := &segment{path: path, file: f, first: first, before: before, end: headerSize, last: before}
+	g := &segment{path: path, file: f, first: first, before: before, end: headerSize, last: before,
+		wrote: time.Now()}
 	err = errors.Join(f.reserve(o.SegmentBytes), g.writeHeader(id), f.Sync())
 	if err == nil {
 		err = o.disk.syncDir(o.Dir)
@@ -99,7 +102,11 @@ func openSegment(d disk, path string) (*segment, event.UUID, error) {
 	if err != nil {
 		return nil, id, errors.Join(err, f.Close())
 	}
-	g.file = f
+	info, err := f.Stat()
+	if err != nil {
+		return nil, id, errors.Join(err, f.Close())
+	}
+	g.file, g.wrote = f, info.ModTime()
 	return g, id, nil
 }
 

@@ -55,6 +55,7 @@ type Options struct {
 	SegmentBytes int64         // 16 MiB; size of one preallocated file
 	MaxBytes     int64         // 1 GiB; of all segments together, at least two
 	MinFree      int64         // 512 MiB; bytes the disk has to keep free, less than 0 for none
+	Keep         time.Duration // 0; how long segments stay that were let go, as long as there is room
 	Waiting      int           // 8192; appends that may wait for the disk at once
 	Logger       *slog.Logger  // required
 	Metrics      *metrics.Set  // required
@@ -103,6 +104,7 @@ type Spool struct {
 	segments []*segment // oldest first; the last one is being written
 	durable  uint64     // every record up to this number is on disk
 	next     uint64     // numbers before it are not given out any more
+	released uint64     // every record before it may go
 	failed   error      // why the last group was not written; nil when it was
 	stopping bool
 
@@ -250,9 +252,25 @@ func (s *Spool) room(bytes int64) error {
 	return s.diskRoom()
 }
 
-// atMax says that there can be no further segment. It is called with mu locked.
+// atMax says that there can be no further segment, even if those that are only kept go.
+// It is called with mu locked.
 func (s *Spool) atMax() bool {
-	return int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes
+	return int64(len(s.segments)-s.kept()+1)*s.o.SegmentBytes > s.o.MaxBytes
+}
+
+// kept is the number of segments that nobody needs any more. It is called with mu locked.
+func (s *Spool) kept() (n int) {
+	for n+1 < len(s.segments) && s.segments[n+1].first <= s.released {
+		n++
+	}
+	return n
+}
+
+// makeRoom deletes kept segments until another one fits.
+func (s *Spool) makeRoom() error {
+	return s.drop(func(*segment) bool { // with mu locked
+		return int64(len(s.segments)+1)*s.o.SegmentBytes > s.o.MaxBytes
+	})
 }
 
 func (s *Spool) diskRoom() error {
@@ -269,6 +287,12 @@ func (s *Spool) diskRoom() error {
 		s.free, s.freeAsOf = free, now
 	}
 	if s.free < s.o.MinFree {
+		if s.o.Keep > 0 {
+			s.freeAsOf = time.Time{} // look again: what is kept may be enough
+			if err := s.drop(func(*segment) bool { return true }); err != nil {
+				return err
+			}
+		}
 		return ErrFull
 	}
 	return nil
@@ -305,8 +329,12 @@ const (
 	warnFree  = 2
 )
 
-// Fill returns how much of MaxBytes is in use, 0 to 1.
-func (s *Spool) Fill() float64 { return float64(s.Bytes()) / float64(s.o.MaxBytes) }
+// Fill returns how much of MaxBytes is in use by what is needed, 0 to 1.
+func (s *Spool) Fill() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(int64(len(s.segments)-s.kept())*s.o.SegmentBytes) / float64(s.o.MaxBytes)
+}
 
 // Warning says what a person ought to look at although the spool takes records: that it
 // is nearly full, or that records were missing in it. It returns nil when all is well.
@@ -346,12 +374,21 @@ func (s *Spool) mark(first uint64) {
 // recordRoom is what Err takes for the room of one more group.
 const recordRoom = 1 << 10
 
-// Release lets go of every record before seq. Files are deleted whole, so some of
-// those records may still be there at the next Open.
+// Release lets go of every record before seq. Files are deleted whole, and after Keep, so
+// some of those records may still be there at the next Open.
 func (s *Spool) Release(seq uint64) error {
 	s.mu.Lock()
+	s.released = max(s.released, seq)
+	s.mu.Unlock()
+	return s.drop(func(g *segment) bool { return time.Since(g.wrote) >= s.o.Keep })
+}
+
+// drop deletes released segments from the oldest on, as long as they may go; it asks with
+// mu locked.
+func (s *Spool) drop(may func(*segment) bool) error {
+	s.mu.Lock()
 	var gone []*segment
-	for len(s.segments) > 1 && s.segments[1].first <= seq {
+	for s.kept() > 0 && may(s.segments[0]) {
 		gone = append(gone, s.segments[0])
 		s.segments = s.segments[1:]
 	}

@@ -107,6 +107,7 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	active.end += int64(len(b))
+	active.wrote = started
 	active.last, s.durable = seq-1, seq-1
 	s.grown.Broadcast()
 	return nil
@@ -131,6 +132,9 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	s.mu.Unlock()
 	if full {
 		return nil, ErrFull
+	}
+	if err := s.makeRoom(); err != nil {
+		return nil, err
 	}
 	g, err := newSegment(s.o, s.id, first, before)
 	if err != nil {

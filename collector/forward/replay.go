@@ -1,0 +1,57 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
+)
+
+// Replay sends records to a topic that is there. It is for one goroutine.
+type Replay struct {
+	client *kgo.Client
+	mu     sync.Mutex
+	err    error // the first that a record met
+}
+
+// NewReplay makes the Kafka client. Close it.
+func NewReplay(brokers []string, topic string, log *slog.Logger) (*Replay, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("footfall-replay"),
+		kgo.DefaultProduceTopic(topic), kgo.MaxBufferedRecords(inFlightMax),
+		kgo.WithLogger(kslog.New(slog.New(quiet{log.Handler()}))))
+	if err != nil {
+		return nil, fmt.Errorf("make Kafka producer: %w", err)
+	}
+	return &Replay{client: client}, nil
+}
+
+// Send hands a record over, waiting for room. It copies, and returns the first error that
+// any record before has met.
+func (r *Replay) Send(ctx context.Context, key, value []byte) error {
+	both := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	r.client.Produce(ctx, &kgo.Record{Key: both[:len(key):len(key)], Value: both[len(key):]},
+		func(_ *kgo.Record, err error) { r.note(err) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (r *Replay) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// Close waits until all records are acknowledged by all in-sync replicas, or ctx ends.
+func (r *Replay) Close(ctx context.Context) error {
+	r.note(r.client.Flush(ctx))
+	r.client.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}

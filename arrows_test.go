@@ -14,19 +14,19 @@ import (
 // rooms says what each room may import: of ours, and of third parties. "" is this
 // package, which joins them.
 var rooms = map[string]struct{ ours, theirs []string }{
-	"event": {nil, []string{"github.com/valyala/fastjson"}},
+	"event":     {nil, []string{"github.com/valyala/fastjson"}},
+	"failpoint": {nil, nil},
 
-	"collector/sites":     {nil, []string{"github.com/goccy/go-yaml"}},
-	"collector/intake":    {[]string{"event", "collector/sites"}, []string{"github.com/valyala/fasthttp"}},
-	"collector/enrich":    {[]string{"event", "collector/sites"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
-	"collector/failpoint": {nil, nil},
-	"collector/spool":     {[]string{"event", "collector/failpoint"}, []string{"golang.org/x/sys"}},
-	"collector/forward":   {[]string{"collector/failpoint"}, []string{"github.com/twmb/franz-go"}},
+	"collector/sites":   {nil, []string{"github.com/goccy/go-yaml"}},
+	"collector/intake":  {[]string{"event", "collector/sites"}, []string{"github.com/valyala/fasthttp"}},
+	"collector/enrich":  {[]string{"event", "collector/sites"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
+	"collector/spool":   {[]string{"event", "failpoint"}, []string{"golang.org/x/sys"}},
+	"collector/forward": {[]string{"failpoint"}, []string{"github.com/twmb/franz-go"}},
 	"collector": {[]string{"event", "collector/intake", "collector/enrich", "collector/spool",
-		"collector/forward", "collector/sites", "collector/failpoint"}, nil},
+		"collector/forward", "collector/sites", "failpoint"}, nil},
 
 	"sink/consume":  {[]string{"event"}, []string{"github.com/twmb/franz-go"}},
-	"sink/postgres": {[]string{"event", "sink/consume"}, []string{"github.com/jackc/pgx", "github.com/jackc/tern"}},
+	"sink/postgres": {[]string{"event", "sink/consume", "failpoint"}, []string{"github.com/jackc/pgx", "github.com/jackc/tern"}},
 	"sink":          {[]string{"event", "sink/consume", "sink/postgres"}, nil},
 
 	"local": {nil, []string{"github.com/twmb/franz-go", "github.com/fergusstrange/embedded-postgres",

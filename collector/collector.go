@@ -23,11 +23,11 @@ import (
 	"time"
 
 	"footfall/collector/enrich"
-	"footfall/collector/failpoint"
 	"footfall/collector/forward"
 	"footfall/collector/intake"
 	"footfall/collector/sites"
 	"footfall/event"
+	"footfall/failpoint"
 
 	"github.com/VictoriaMetrics/metrics"
 )

@@ -54,7 +54,7 @@ type Direct struct {
 	o       DirectOptions
 	client  *kgo.Client
 	waiting atomic.Int64 // records
-	ready   atomic.Bool // the topic is there
+	ready   atomic.Bool  // the topic is there
 	failed  atomic.Pointer[error]
 	lost    *metrics.Counter
 	passed  *metrics.Counter

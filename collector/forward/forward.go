@@ -25,7 +25,7 @@ import (
 	"sync"
 	"time"
 
-	"footfall/collector/failpoint"
+	"footfall/failpoint"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/twmb/franz-go/pkg/kerr"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"footfall/collector/failpoint"
+	"footfall/failpoint"
 )
 
 // groupMax bounds the bytes of one group commit, so that a flood cannot make one

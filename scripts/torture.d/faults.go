@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"footfall/collector/failpoint"
+	"footfall/failpoint"
 )
 
 // fault is one way to break things. It is called under load with a running collector,

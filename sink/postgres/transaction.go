@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"footfall/failpoint"
 	"footfall/sink/consume"
 )
 
@@ -28,6 +29,7 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 	if err := record(ctx, tx, w); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.SinkCopied)
 	if err := tx.Commit(ctx); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if errors.Is(err, pgx.ErrTxCommitRollback) || ok && pg.Severity == "ERROR" {
@@ -35,6 +37,7 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 		}
 		return &lostCommit{err}
 	}
+	failpoint.Hit(failpoint.SinkCommitted)
 	return nil
 }
 

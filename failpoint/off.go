@@ -12,6 +12,9 @@ const (
 	SpoolWritten = "spool_written" // a group is written and not yet fsynced
 	SpoolSynced  = "spool_synced"  // it is fsynced and nobody has heard of it
 	ForwardAcked = "forward_acked" // Kafka has a record and the watermark does not know
+
+	SinkCopied    = "sink_copied"    // a batch's rows are sent and its transaction is open
+	SinkCommitted = "sink_committed" // it is committed and nobody has heard of it
 )
 
 // Hit is a place.

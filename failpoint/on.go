@@ -16,6 +16,9 @@ const (
 	SpoolWritten = "spool_written"
 	SpoolSynced  = "spool_synced"
 	ForwardAcked = "forward_acked"
+
+	SinkCopied    = "sink_copied"
+	SinkCommitted = "sink_committed"
 )
 
 // armed is FOOTFALL_TEST_FAILPOINT, as in spool_written:17: the 17th hit kills.

@@ -21,12 +21,12 @@ var rooms = map[string]struct{ ours, theirs []string }{
 	"collector/intake":  {[]string{"event", "collector/sites"}, []string{"github.com/valyala/fasthttp"}},
 	"collector/enrich":  {[]string{"event", "collector/sites"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
 	"collector/spool":   {[]string{"event", "failpoint"}, []string{"golang.org/x/sys"}},
-	"collector/forward": {[]string{"failpoint"}, []string{"github.com/twmb/franz-go"}},
+	"collector/forward": {[]string{"event", "failpoint"}, []string{"github.com/twmb/franz-go"}},
 	"collector": {[]string{"event", "collector/intake", "collector/enrich", "collector/spool",
 		"collector/forward", "collector/sites", "failpoint"}, nil},
 
 	"sink/consume":  {[]string{"event"}, []string{"github.com/twmb/franz-go"}},
-	"sink/postgres": {[]string{"event", "sink/consume", "failpoint"}, []string{"github.com/jackc/pgx", "github.com/jackc/tern"}},
+	"sink/postgres": {[]string{"event", "sink/consume", "failpoint"}, []string{"github.com/jackc/pgx"}},
 	"sink":          {[]string{"event", "sink/consume", "sink/postgres"}, nil},
 
 	"local": {nil, []string{"github.com/twmb/franz-go", "github.com/fergusstrange/embedded-postgres",

@@ -35,6 +35,10 @@ func (c *spoolReplayCmd) Run(ctx context.Context, sc *spoolCmd, p *program) erro
 	if err != nil {
 		return err
 	}
+	id, err := spool.ReadID(c.path(sc))
+	if err != nil {
+		return errors.Join(err, sender.Close(ctx))
+	}
 	var d event.Decoder
 	n := 0
 	err = spool.Scan(c.path(sc), func(r spool.Record) error {
@@ -46,7 +50,7 @@ func (c *spoolReplayCmd) Run(ctx context.Context, sc *spoolCmd, p *program) erro
 			return nil
 		}
 		n++
-		return sender.Send(ctx, key, value)
+		return sender.Send(ctx, id, forward.Record{Seq: r.Seq, Key: key, Value: value})
 	})
 	if errors.Is(err, errEnough) {
 		err = nil

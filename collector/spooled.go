@@ -31,6 +31,7 @@ func newSpooled(o Options) (*spooled, error) {
 	}
 	s.forwarder, err = forward.New(forward.Options{
 		Brokers: o.Brokers, Dial: o.Dial, Topic: o.Topic, Partitions: o.Partitions,
+		SpoolID:   sp.ID(),
 		Read:      func(from uint64) forward.Reader { return records{sp.Reader(from)} },
 		Watermark: s.watermark,
 		Release:   sp.Release,
@@ -48,10 +49,10 @@ func newSpooled(o Options) (*spooled, error) {
 // records is a spool's reader as forward wants it.
 type records struct{ *spool.Reader }
 
-func (r records) Next(ctx context.Context) (seq uint64, key, value []byte, err error) {
+func (r records) Next(ctx context.Context) (forward.Record, error) {
 	rec, err := r.Reader.Next(ctx)
-	key, value = event.SplitRecord(rec.Payload)
-	return rec.Seq, key, value, err
+	key, value := event.SplitRecord(rec.Payload)
+	return forward.Record{Seq: rec.Seq, Refused: rec.Refused, Key: key, Value: value}, err
 }
 
 func (s *spooled) begin(ctx context.Context) error {

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"footfall/event"
 	"footfall/failpoint"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -36,7 +37,7 @@ import (
 // Reader yields spooled records in order, waiting for new ones. The bytes are valid
 // until the next call.
 type Reader interface {
-	Next(ctx context.Context) (seq uint64, key, value []byte, err error)
+	Next(ctx context.Context) (Record, error)
 	Close() error
 }
 
@@ -53,6 +54,7 @@ type Options struct {
 	Topic      string
 	Partitions int32 // of the topic, when it has to be made
 
+	SpoolID   event.UUID // goes with each record, beside its number
 	Read      func(from uint64) Reader
 	Watermark Watermark
 	Release   func(before uint64) error            // those records may go
@@ -215,9 +217,9 @@ func (f *Forwarder) pass(ctx context.Context) error {
 	r := f.o.Read(f.begin(abort))
 	defer r.Close()
 	for {
-		seq, key, value, err := r.Next(ctx)
+		rec, err := r.Next(ctx)
 		if err == nil {
-			err = f.admit(ctx, seq, int64(len(key)+len(value)))
+			err = f.admit(ctx, rec.Seq, rec.size())
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -225,7 +227,7 @@ func (f *Forwarder) pass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f.send(seq, key, value)
+		f.send(rec)
 	}
 }
 
@@ -261,10 +263,8 @@ func (f *Forwarder) begin(abort context.CancelCauseFunc) (from uint64) {
 	return f.next
 }
 
-func (f *Forwarder) send(seq uint64, key, value []byte) {
-	size := int64(len(key) + len(value))
-	both := append(append(make([]byte, 0, size), key...), value...)
-	rec := &kgo.Record{Key: both[:len(key):len(key)], Value: both[len(key):]}
+func (f *Forwarder) send(r Record) {
+	seq, size, rec := r.Seq, r.size(), r.kafka(f.o.SpoolID)
 
 	f.mu.Lock()
 	f.window = append(f.window, entry{seq: seq, size: size, sent: time.Now()})

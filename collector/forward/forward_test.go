@@ -39,10 +39,10 @@ type logReader struct {
 	next uint64
 }
 
-func (r *logReader) Next(ctx context.Context) (uint64, []byte, []byte, error) {
+func (r *logReader) Next(ctx context.Context) (Record, error) {
 	if int(r.next) > r.l.n {
 		<-ctx.Done()
-		return 0, nil, nil, ctx.Err()
+		return Record{}, ctx.Err()
 	}
 	seq := r.next
 	r.next++
@@ -50,7 +50,7 @@ func (r *logReader) Next(ctx context.Context) (uint64, []byte, []byte, error) {
 	if seq == r.l.large {
 		value = append(value, r.l.noise[:]...)
 	}
-	return seq, fmt.Appendf(nil, "key %d", seq%7), value, nil
+	return Record{Seq: seq, Key: fmt.Appendf(nil, "key %d", seq%7), Value: value}, nil
 }
 
 func (r *logReader) Close() error { return nil }

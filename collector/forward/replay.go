@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"footfall/event"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
 )
@@ -28,11 +30,10 @@ func NewReplay(brokers []string, topic string, log *slog.Logger) (*Replay, error
 	return &Replay{client: client}, nil
 }
 
-// Send hands a record over, waiting for room. It copies, and returns the first error that
-// any record before has met.
-func (r *Replay) Send(ctx context.Context, key, value []byte) error {
-	both := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
-	r.client.Produce(ctx, &kgo.Record{Key: both[:len(key):len(key)], Value: both[len(key):]},
+// Send hands a record of a spool over, waiting for room. It copies, and returns the first
+// error that any record before has met.
+func (r *Replay) Send(ctx context.Context, spool event.UUID, rec Record) error {
+	r.client.Produce(ctx, rec.kafka(spool),
 		func(_ *kgo.Record, err error) { r.note(err) })
 	r.mu.Lock()
 	defer r.mu.Unlock()

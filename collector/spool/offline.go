@@ -51,6 +51,30 @@ type Damage struct {
 // read. An empty directory is no error.
 func Inspect(dir string) ([]SegmentInfo, error) { return inspect(dir, nil) }
 
+// ReadID returns the id of the spool in a directory, from the first header that is intact.
+func ReadID(dir string) (event.UUID, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return event.UUID{}, fmt.Errorf("read spool: %w", err)
+	}
+	for _, e := range entries {
+		if !isSegment(e) {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		if err != nil {
+			continue // released just now
+		}
+		b := make([]byte, headerSize)
+		n, _ := f.ReadAt(b, 0)
+		f.Close()
+		if _, id, err := readHeader(e.Name(), b[:n]); err == nil {
+			return id, nil
+		}
+	}
+	return event.UUID{}, fmt.Errorf("no spool in %s", dir)
+}
+
 // Scan calls fn with every intact record that a Reader would return, in order; see
 // Inspect. A payload is valid during the call. It ends with fn's error.
 func Scan(dir string, fn func(Record) error) error {

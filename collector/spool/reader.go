@@ -16,7 +16,9 @@ type Reader struct {
 	first uint64   // that segment's first number
 	at    int64
 	buf   []byte // groups read ahead, whole ones only
-	queue []Record
+
+	refused uint64 // numbers of failed appends since the last record
+	queue   []Record
 }
 
 // Reader starts at record number from; numbers that are not there any more are
@@ -33,6 +35,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			r.queue = r.queue[1:]
 			if rec.Seq >= r.next {
 				r.next = rec.Seq + 1
+				rec.Refused, r.refused = r.refused, 0
 				return rec, nil
 			}
 		}
@@ -84,6 +87,9 @@ func (r *Reader) fill(ctx context.Context) error {
 		if i+1 < len(s.segments) {
 			r.leave(s.segments[i+1].before)
 			next := s.segments[i+1]
+			if r.next > next.before && next.first > r.next {
+				r.refused += next.first - r.next
+			}
 			r.next = max(r.next, next.first)
 			path, first := next.path, next.first
 			s.mu.Unlock()

@@ -175,7 +175,10 @@ func appendCommit(b []byte, last uint64) []byte {
 // Record is one record as it was appended, with its number. Numbers rise by one
 // from 1, except where appends failed.
 type Record struct {
-	Seq     uint64
+	Seq uint64
+	// Refused is how many numbers right before Seq were given to records whose append
+	// failed; told by Reader.Next.
+	Refused uint64
 	Payload []byte
 }
 

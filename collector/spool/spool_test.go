@@ -337,6 +337,42 @@ func TestRefusedGroupStaysRefusedAfterARestart(t *testing.T) {
 	}
 }
 
+func TestReaderTellsTheNumbersOfRefusedRecords(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 3)
+	s.abandon(s.segments[0], errors.New("fsync failed"), 6) // numbers 4 and 5
+	add(t, s, 6, 7)
+	for _, restarted := range []bool{false, true} {
+		if restarted {
+			crash(t, s)
+			s = open(t, o)
+		}
+		for _, from := range []uint64{2, 4} {
+			r := s.Reader(from)
+			for {
+				rec, err := r.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := uint64(0)
+				if rec.Seq == 6 {
+					want = 2
+				}
+				if rec.Refused != want {
+					t.Errorf("restarted %v: record %d tells of %d refused, want %d",
+						restarted, rec.Seq, rec.Refused, want)
+				}
+				if rec.Seq == 7 {
+					break
+				}
+			}
+			r.Close()
+		}
+	}
+}
+
 func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())

@@ -3,6 +3,8 @@ package consume
 import (
 	"context"
 	"errors"
+
+	"footfall/event"
 )
 
 // ErrMoved says that a stored position is not where a batch begins: another
@@ -10,10 +12,12 @@ import (
 // the batch was written. The cure is to read the positions again.
 var ErrMoved = errors.New("stored position moved")
 
-// Record is one record of a partition. Key and Value may be nil.
+// Record is one record of a partition. Key and Value may be nil. Origin is zero when the
+// record does not say where it is from.
 type Record struct {
 	Offset     int64
 	Key, Value []byte
+	Origin     event.Origin
 }
 
 // Part is a run of records of one partition. It covers the offsets [From, To):

@@ -174,7 +174,7 @@ func (s *session) batch(fetches kgo.Fetches) Batch {
 			if r.Offset < p.To {
 				continue
 			}
-			p.Records = append(p.Records, Record{Offset: r.Offset, Key: r.Key, Value: r.Value})
+			p.Records = append(p.Records, recordOf(r))
 			p.To = r.Offset + 1
 		}
 	})

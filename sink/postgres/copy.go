@@ -47,11 +47,10 @@ func (e *rowsError) at() *row {
 
 const (
 	copyDirect = "copy footfall.events (%s) from stdin (format binary)"
-	copyStage  = "copy pg_temp.footfall_stage (seq, part, %s) from stdin (format binary)"
+	copyStage  = "copy pg_temp.footfall_stage (seq, %s) from stdin (format binary)"
 )
 
-// copyRows streams rows into the table, or into the staging table, numbered and
-// with the index of their part.
+// copyRows streams rows into the table, or into the staging table, numbered.
 func copyRows(ctx context.Context, tx pgx.Tx, rows []*row, toStage bool) error {
 	sql := fmt.Sprintf(copyDirect, columns)
 	if toStage {
@@ -69,33 +68,29 @@ func copyRows(ctx context.Context, tx pgx.Tx, rows []*row, toStage bool) error {
 }
 
 // createStage makes the staging table, with the columns' types and none of their
-// constraints: what is wrong with a row shall show when it enters the real table.
+// constraints: what is wrong with a row shall show when it enters the real table. The
+// types come from the catalogue, because AS SELECT would need the right to read events.
 func createStage(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, fmt.Sprintf(`create temporary table footfall_stage on commit drop as
-		select 0 as seq, 0 as part, %s from footfall.events with no data`, columns))
+	_, err := tx.Exec(ctx, fmt.Sprintf(`do $$ begin execute (
+		select 'create temporary table footfall_stage (seq integer, '
+			|| string_agg(format('%%I %%s', attname, format_type(atttypid, atttypmod)), ', ')
+			|| ') on commit drop'
+		from pg_attribute where attrelid = 'footfall.events'::regclass and not attisdropped
+			and attname = any(string_to_array('%s', ', '))); end $$`, columns))
 	return err
 }
 
 // unstage stores the staged rows of the numbers [from, to) that are not in the
-// table yet, and counts them by part.
-func unstage(ctx context.Context, tx pgx.Tx, from, to int) (inserted map[int]int64, err error) {
-	inserted = map[int]int64{}
-	got, err := tx.Query(ctx, fmt.Sprintf(`with run as (
+// table yet, and returns the numbers of those.
+func unstage(ctx context.Context, tx pgx.Tx, from, to int) (inserted []int32, err error) {
+	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
 		fresh as (
 			insert into footfall.events (%[1]s) select %[1]s from run
 			on conflict do nothing returning occurred_at, event_id)
-		select part, count(*) from fresh join run using (occurred_at, event_id)
-		group by part`, columns), from, to)
+		select coalesce(array_agg(seq), '{}') from fresh join run using (occurred_at, event_id)`,
+		columns), from, to).Scan(&inserted)
 	if err != nil {
-		return nil, &rowsError{err, nil}
-	}
-	var part int
-	var n int64
-	if _, err := pgx.ForEachRow(got, []any{&part, &n}, func() error {
-		inserted[part] = n
-		return nil
-	}); err != nil {
 		return nil, &rowsError{err, nil}
 	}
 	return inserted, nil
@@ -110,7 +105,7 @@ type tuples struct {
 	next     int    // row to send
 	head     []byte // what is left to send before body
 	body     []byte
-	space    [18]byte // of head
+	space    [10]byte // of head
 	started  bool
 	ended    bool
 }
@@ -145,9 +140,8 @@ func (t *tuples) advance() bool {
 		r := t.rows[t.next]
 		fields, head := len(event.Fields), t.space[:0]
 		if t.numbered {
-			head = binary.BigEndian.AppendUint16(head, uint16(fields+2))
+			head = binary.BigEndian.AppendUint16(head, uint16(fields+1))
 			head = binary.BigEndian.AppendUint32(appendLen(head, 4), uint32(t.next))
-			head = binary.BigEndian.AppendUint32(appendLen(head, 4), uint32(r.part))
 		} else {
 			head = binary.BigEndian.AppendUint16(head, uint16(fields))
 		}

@@ -18,8 +18,8 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 		offsets[i] = starts[p]
 	}
 	_, err := s.pool.Exec(ctx, `insert into footfall.sink_offsets
-		(cluster_id, topic_id, topic, partition, next_offset)
-		select $1, $2, $3, p, start from unnest($4::int[], $5::bigint[]) x (p, start)
+		(cluster_id, topic_id, topic, partition, first_offset, next_offset)
+		select $1, $2, $3, p, start, start from unnest($4::int[], $5::bigint[]) x (p, start)
 		order by p on conflict do nothing`,
 		cluster, topicID, topic, partitions, offsets)
 	if err != nil {

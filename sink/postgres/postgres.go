@@ -24,7 +24,7 @@
 //     says how long to wait at least. classify is the whole policy.
 //
 // The package imports sink/consume for the shape of a batch, and nothing flows the
-// other way. pgx and tern are used only here.
+// other way. pgx is used only here.
 package postgres
 
 import (
@@ -152,8 +152,12 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 }
 
 func (s *Store) prepareDatabase(ctx context.Context) error {
-	if err := s.migrate(ctx); err != nil {
+	applied, err := s.Migrate(ctx)
+	if err != nil {
 		return err
+	}
+	for _, m := range applied {
+		s.log.Info("schema migrated", "migration", m.Name)
 	}
 	r, err := s.Check(ctx)
 	if err != nil {

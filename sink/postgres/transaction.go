@@ -85,6 +85,7 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 	if w.path == direct {
 		for _, r := range rows {
 			w.tally[r.part].inserted++
+			r.inserted = true
 		}
 		if err := copyRows(ctx, tx, rows, false); err != nil {
 			return fmt.Errorf("copy %d events: %w", len(rows), err)
@@ -109,8 +110,9 @@ func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int
 	if err != nil {
 		return fmt.Errorf("store %d staged events: %w", to-from, err)
 	}
-	for part, n := range inserted {
-		w.tally[part].inserted += n
+	for _, seq := range inserted {
+		w.tally[rows[seq].part].inserted++
+		rows[seq].inserted = true
 	}
 	for _, r := range rows[from:to] {
 		r.state = stored
@@ -140,6 +142,7 @@ func record(ctx context.Context, tx pgx.Tx, w *work) error {
 			string(r.reason), r.sqlstate, r.detail, w.ClusterID, w.TopicID, w.Topic,
 			w.Parts[r.part].Partition, r.record.Offset, r.record.Key, r.record.Value)
 	}
+	account(batch, w)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}

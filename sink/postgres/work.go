@@ -26,9 +26,11 @@ type row struct {
 	part     int // index of Batch.Parts
 	record   *consume.Record
 	id       event.UUID
+	site     string
 	received int64 // Unix milliseconds
 	body     []byte
 	state    rowState
+	inserted bool // stored, and no duplicate
 	// Of a refused row:
 	reason           event.Reason
 	sqlstate, detail string
@@ -81,6 +83,7 @@ func (s *Store) prepareRows(rows []row, part int, records []consume.Record) {
 		size += len(records[i].Value)
 	}
 	buf := make([]byte, 0, size)
+	sites := names{}
 	for i := range rows {
 		r := &rows[i]
 		r.part, r.record = part, &records[i]
@@ -89,7 +92,7 @@ func (s *Store) prepareRows(rows []row, part int, records []consume.Record) {
 			r.refuse(event.Undecodable, "", refusal.Detail)
 			continue
 		}
-		r.id, r.received = e.EventID, e.ReceivedAt.UnixMilli()
+		r.id, r.site, r.received = e.EventID, sites.keep(e.Site), e.ReceivedAt.UnixMilli()
 		from := len(buf)
 		var err error
 		if buf, err = appendRow(buf, e); err != nil {
@@ -125,6 +128,7 @@ func (w *work) restart() {
 		if w.rows[i].state == stored {
 			w.rows[i].state = pending
 		}
+		w.rows[i].inserted = false
 	}
 }
 

@@ -43,6 +43,7 @@ type cli struct {
 	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
+	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
 	Secret    secretCmd    `cmd:"" help:"Make a secret for a site's servers."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }

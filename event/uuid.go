@@ -71,3 +71,6 @@ func ParseUUID(s string) (UUID, error) {
 	}
 	return u, nil
 }
+
+// MarshalText is String, for JSON.
+func (u UUID) MarshalText() ([]byte, error) { return u.append(nil), nil }

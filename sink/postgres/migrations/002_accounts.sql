@@ -190,8 +190,9 @@ begin
         from gone group by cluster_id, topic_id, partition, hour;
 end $$;
 
--- Makes the tallies say what the table holds, after rows came or went behind their back:
--- a sink of an older version, a restored partition, a delete by hand. Writers wait.
+-- Makes the tallies say what the table and the ledger hold, after rows came or went
+-- behind their back: a sink of an older version, a restored partition, a delete by hand.
+-- What the ledger has beyond all sites goes to the site ''. Writers wait.
 create function footfall.recount() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -205,6 +206,16 @@ begin
                 select site, hour, sum(n_erased - n_inserted) from footfall.tallies group by 1, 2
             ) both_sides group by site, hour) x
         where n <> 0;
+    insert into footfall.tallies (site, hour, n_inserted, n_erased, n_duplicate, n_dead)
+        select '', date_trunc('hour', clock_timestamp(), 'UTC'), l.i - t.i, l.i - t.i, l.d - t.d, l.x - t.x
+        from (select coalesce(sum(n_inserted), 0) + (select count(*) from footfall.dead_letters
+                where outcome = 'inserted') as i,
+            coalesce(sum(n_duplicate), 0) + (select count(*) from footfall.dead_letters
+                where outcome = 'duplicate') as d, coalesce(sum(n_dead), 0) as x
+            from footfall.ledger) l,
+        (select coalesce(sum(n_inserted), 0) as i, coalesce(sum(n_duplicate), 0) as d,
+            coalesce(sum(n_dead), 0) as x from footfall.tallies) t
+        where (l.i, l.d, l.x) <> (t.i, t.d, t.x);
 end $$;
 
 select footfall.recount();

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"footfall/collector/spool"
+	"footfall/event"
+	"footfall/sink/consume"
+	"footfall/sink/postgres"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// auditCmd compares the accounts of everything that was accepted and stored. It changes
+// nothing and may run beside sinks, from cron.
+type auditCmd struct {
+	dataFlags
+	kafkaFlags
+	databaseFlags
+	Since  timeAgo   `help:"Only the ledger and the rows since then: a duration like 3h, or a time like 2026-01-31T12:00:00Z." placeholder:"WHEN"`
+	Within retention `help:"How long after a later one a record may arrive before it is missing, at most 10m." default:"10m"`
+	JSON   bool      `name:"json" help:"Print the findings as JSON."`
+}
+
+// Validate holds the bound of --within; kong calls it.
+func (c *auditCmd) Validate() error {
+	if time.Duration(c.Within) > postgres.AuditWithin {
+		return fmt.Errorf("within: %s is more than %s", time.Duration(c.Within), postgres.AuditWithin)
+	}
+	return nil
+}
+
+// audit is what the command found: the database's accounts, and what waits before it.
+type audit struct {
+	*postgres.Audit
+	InTopic *int64        `json:"in_topic"` // records behind the positions; null: not asked
+	InSpool *waitingSpool `json:"in_spool"` // of the running up; null: there is none
+}
+
+type waitingSpool struct {
+	Spool event.UUID `json:"spool"`
+	Last  int64      `json:"last"` // number of the newest accepted event
+}
+
+// Run prints a verdict. It is a problem when something does not add up.
+func (c *auditCmd) Run(ctx context.Context, p *program) error {
+	up, ok, err := c.running()
+	if err != nil {
+		return err
+	}
+	found := audit{}
+	if ok && c.DatabaseURL == "" {
+		c.DatabaseURL = databaseURL(up.DatabaseURL)
+		found.InSpool = spoolOf(filepath.Join(c.Data, "spool"))
+		if len(c.Brokers) == 0 {
+			c.Brokers = up.Brokers
+		}
+	}
+	store, err := c.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	found.Audit, err = store.Audit(ctx, postgres.AuditOptions{Since: time.Time(c.Since),
+		Within: time.Duration(c.Within)})
+	if err != nil {
+		return err
+	}
+	if len(c.Brokers) > 0 {
+		if found.InTopic, err = c.behind(ctx, p, found.Partitions); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		err = json.NewEncoder(p.out).Encode(found)
+	} else {
+		err = found.print(p.out)
+	}
+	if err == nil && len(found.Problems) > 0 {
+		err = errTold
+	}
+	return err
+}
+
+// open connects to the database of the settings, for a command that reads or repairs.
+func (d *databaseFlags) open(ctx context.Context, p *program) (*postgres.Store, error) {
+	if d.DatabaseURL == "" {
+		return nil, errNoDatabase
+	}
+	return postgres.Connect(ctx, postgres.Options{DatabaseURL: string(d.DatabaseURL), Logger: p.log,
+		Metrics: metrics.NewSet()})
+}
+
+// spoolOf returns nil when there is no spool that can be read.
+func spoolOf(dir string) *waitingSpool {
+	id, err := spool.ReadID(dir)
+	if err != nil {
+		return nil
+	}
+	infos, err := spool.Inspect(dir)
+	if err != nil {
+		return nil
+	}
+	w := &waitingSpool{Spool: id}
+	for _, s := range infos {
+		w.Last = max(w.Last, int64(s.Last))
+	}
+	return w
+}
+
+// behind counts the records of the topic that no position has passed.
+func (c *auditCmd) behind(ctx context.Context, p *program, read []postgres.AuditPartition) (*int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := consume.Check(ctx, consume.Options{Brokers: c.Brokers, Topic: c.Topic, Logger: p.log})
+	if err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	for _, t := range r.Partitions {
+		next := t.Start
+		for _, a := range read {
+			if a.Cluster == r.ClusterID && a.TopicID == r.TopicID && a.Partition == t.Partition {
+				next = a.Next
+			}
+		}
+		n += max(0, t.End-next)
+	}
+	return &n, nil
+}
+
+// print writes a line of each account, then the problems, then the verdict.
+func (a *audit) print(w io.Writer) error {
+	bad := map[string]bool{}
+	for _, p := range a.Problems {
+		bad[p.Check] = true
+	}
+	var errs []error
+	line := func(checks []string, format string, args ...any) {
+		mark := "ok "
+		for _, c := range checks {
+			if bad[c] {
+				mark = "BAD"
+			}
+		}
+		_, err := fmt.Fprintf(w, mark+"  "+format+"\n", args...)
+		errs = append(errs, err)
+	}
+	var sum postgres.AuditPartition
+	for _, p := range a.Partitions {
+		sum.Lines += p.Lines
+		sum.In += p.In
+		sum.Inserted += p.Inserted
+		sum.Duplicate += p.Duplicate
+		sum.Dead += p.Dead
+	}
+	since := ""
+	if !a.Since.IsZero() {
+		since = " since " + a.Since.UTC().Format(time.RFC3339)
+	}
+	line([]string{"ledger", "position", "sums"}, "ledger  %d records%s = %d rows + %d duplicates + %d dead letters "+
+		"(%d partitions, %d lines)", sum.In, since, sum.Inserted, sum.Duplicate, sum.Dead, len(a.Partitions), sum.Lines)
+	line([]string{"rows"}, "rows    %d counted%s, %d there (%d erased in all)", a.Counted, since, a.Rows, a.Erased)
+	line([]string{"dead"}, "dead    %d letters wait, %d are settled", a.DeadWaiting, a.DeadSettled)
+	for _, s := range a.Spools {
+		onTheWay := s.OnTheWay
+		if a.InSpool != nil && a.InSpool.Spool == s.Spool {
+			onTheWay += max(0, a.InSpool.Last-s.Last)
+		}
+		mark := []string{}
+		if s.Missing > 0 {
+			mark = append(mark, "spool")
+		}
+		line(mark, "spool   %s: %d accepted (numbers from %d) = %d arrived + %d on the way + %d missing",
+			s.Spool, s.Arrived+onTheWay+s.Missing, s.First, s.Arrived, onTheWay, s.Missing)
+	}
+	if a.InTopic != nil {
+		line(nil, "topic   %d records wait for the sink", *a.InTopic)
+	}
+	for _, p := range a.Problems {
+		_, err := fmt.Fprintf(w, "BAD  %s: %s\n", p.Check, p.Detail)
+		errs = append(errs, err)
+	}
+	verdict := "Every record is a row, a duplicate of one, or a dead letter."
+	switch n := len(a.Problems); {
+	case n == 1:
+		verdict = "1 problem: the accounts do not add up."
+	case n > 1:
+		verdict = fmt.Sprintf("%d problems: the accounts do not add up.", n)
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return errors.Join(append(errs, err)...)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"footfall/event"
+	"footfall/sink/consume"
+	"footfall/sink/postgres"
+	"footfall/sink/postgres/pgtest"
+)
+
+// stored makes a database that has taken in one good and one bad record.
+func stored(t *testing.T) (url string) {
+	t.Helper()
+	url = pgtest.New(t)
+	s, err := postgres.Open(t.Context(), postgres.Options{DatabaseURL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	topic := [16]byte{7}
+	if _, err := s.Positions(t.Context(), "c", "footfall.events", topic, map[int32]int64{0: 0}); err != nil {
+		t.Fatal(err)
+	}
+	id := event.NewUUID(time.Now())
+	e := &event.Event{EventID: id, Schema: event.Some(event.Schema), Site: "shop", Type: event.Pageview,
+		OccurredAt: id.Time(), ReceivedAt: id.Time(), Clock: event.ClockClient, Transport: event.TransportBeacon}
+	err = s.Write(t.Context(), consume.Batch{ClusterID: "c", Topic: "footfall.events", TopicID: topic,
+		Parts: []consume.Part{{Partition: 0, From: 0, To: 2, Records: []consume.Record{
+			{Offset: 0, Value: e.AppendJSON(nil), Origin: event.Origin{Spool: id, Seq: 1, First: 1}},
+			{Offset: 1, Key: []byte("shop/v"), Value: []byte("no record"), Origin: event.Origin{Spool: id, Seq: 2, First: 2}},
+		}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// command runs a command and returns its exit status and what it printed.
+func command(t *testing.T, args ...string) (status int, out string) {
+	t.Helper()
+	clean(t)
+	var both bytes.Buffer
+	status = run(context.Background(), args, &both, &both)
+	return status, both.String()
+}
+
+func TestAuditTellsPeopleAndCron(t *testing.T) {
+	url := stored(t)
+	args := []string{"audit", "--data", t.TempDir(), "--database-url", url}
+	status, out := command(t, args...)
+	if status != exitOK || strings.Contains(out, "BAD") ||
+		!strings.Contains(out, "2 records = 1 rows + 0 duplicates + 1 dead letters") ||
+		!strings.Contains(out, "2 accepted (numbers from 1) = 2 arrived + 0 on the way + 0 missing") {
+		t.Errorf("status %d, said\n%s", status, out)
+	}
+	pgtest.Exec(t, url, "delete from footfall.events")
+	status, out = command(t, append(args, "--since", "1h")...)
+	if status != exitProblem || !strings.Contains(out, "BAD  rows: site \"shop\"") ||
+		!strings.Contains(out, "1 problem: the accounts do not add up.") {
+		t.Errorf("status %d, said\n%s", status, out)
+	}
+	status, out = command(t, append(args, "--json")...)
+	var got struct {
+		Rows     int64
+		Problems []struct{ Check string }
+		Spools   []struct{ Spool string }
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || status != exitProblem ||
+		len(got.Problems) != 1 || got.Problems[0].Check != "rows" || len(got.Spools) != 1 || len(got.Spools[0].Spool) != 36 {
+		t.Errorf("status %d, %v, said\n%s", status, err, out)
+	}
+	for _, wrong := range [][]string{{"--within", "11m"}, {"--since", "soon"}, {"--database-url", "x"}} {
+		if status, out = command(t, append(args, wrong...)...); status != exitUsage {
+			t.Errorf("%v: status %d, said\n%s", wrong, status, out)
+		}
+	}
+	if status, out = command(t, "audit", "--data", t.TempDir()); status != exitProblem || !strings.Contains(out, "no database") {
+		t.Errorf("without a database: status %d, said\n%s", status, out)
+	}
+}

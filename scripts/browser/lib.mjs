@@ -76,9 +76,10 @@ export function directory(t) {
 }
 
 // start returns { child, match, output(), stop(), exited }: match is that of `line` (a RegExp
-// tried on each line of stdout and stderr) or null when it waited for `file` to exist. stop()
-// asks with SIGTERM and insists after ten seconds; tests that want kill -9 use child.kill.
-export async function start(t, command, args, { line, file, env = {}, cwd, wait = 30_000 } = {}) {
+// tried on each line of stdout and stderr) or null when it waited for `file` to exist or for a
+// `port` of loopback to be listened on. stop() asks with SIGTERM and insists after ten seconds;
+// tests that want kill -9 use child.kill.
+export async function start(t, command, args, { line, file, port, env = {}, cwd, wait = 30_000 } = {}) {
   const child = spawn(command, args, {
     cwd,
     env: { ...process.env, ...env },
@@ -102,14 +103,22 @@ export async function start(t, command, args, { line, file, env = {}, cwd, wait 
   };
   atEnd(t, () => failure ?? stop());
 
-  const match = await until(wait, () => `${command} to be ready; it printed:\n${text}`, () => {
+  const match = await until(wait, () => `${command} to be ready; it printed:\n${text}`, async () => {
     if (failure) throw new Error(`${command} ended (${failure}); it printed:\n${text}`);
     if (file) return fs.existsSync(file) && { found: null };
+    if (port) return (await listens(port)) && { found: null };
     const found = line ? text.split('\n').map((l) => l.match(line)).find(Boolean) : null;
     return (found || !line) && { found };
   });
   return { child, match: match.found, output: () => text, stop, exited };
 }
+
+const listens = (port) =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1', () => resolve(true));
+    socket.on('error', () => resolve(false)).on('close', () => socket.destroy());
+    socket.on('connect', () => socket.end());
+  });
 
 let built;
 

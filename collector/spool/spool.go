@@ -123,9 +123,11 @@ type pending struct {
 	records [][]byte
 	bytes   int64  // framed
 	skipTo  uint64 // not 0: no records, but a new segment that begins with this number
-	err     error
-	done    chan struct{}
+	done    chan error
 }
+
+// pendings are used again: each is answered once, and then nobody else has it.
+var pendings = sync.Pool{New: func() any { return &pending{done: make(chan error, 1)} }}
 
 // Open opens or makes the spool in a directory, locks it, and cuts what was never
 // acknowledged from its end. Close it.
@@ -179,17 +181,17 @@ func (s *Spool) ID() event.UUID { return s.id }
 // Append puts records on disk, all or none, and returns when they are fsynced. It
 // keeps nothing of them. The errors are those above, or the disk's own.
 func (s *Spool) Append(records [][]byte) error {
-	p := &pending{records: records, done: make(chan struct{})}
+	bytes := int64(0)
 	for _, r := range records {
-		p.bytes += recordHead + int64(len(r))
+		bytes += recordHead + int64(len(r))
 	}
-	if headerSize+p.bytes+commitSize > s.o.SegmentBytes {
+	if headerSize+bytes+commitSize > s.o.SegmentBytes {
 		return ErrTooBig
 	}
-	if err := s.room(p.bytes); err != nil {
+	if err := s.room(bytes); err != nil {
 		return err
 	}
-	return s.submit(p)
+	return s.submit(records, bytes, 0)
 }
 
 // SkipTo makes next the number of the next record, when it would be a lower one. It
@@ -205,23 +207,26 @@ func (s *Spool) SkipTo(next uint64) error {
 	}
 	s.o.Logger.Error("spool is older than its watermark: it goes on with later numbers",
 		"durable", durable, "next", next)
-	return s.submit(&pending{skipTo: next, done: make(chan struct{})})
+	return s.submit(nil, 0, next)
 }
 
 // waitingMax bounds the memory of the appends that wait for a slow disk.
 const waitingMax = 64 << 20
 
-func (s *Spool) submit(p *pending) error {
-	if s.waiting.Add(p.bytes) > waitingMax {
-		s.waiting.Add(-p.bytes)
+func (s *Spool) submit(records [][]byte, bytes int64, skipTo uint64) error {
+	defer s.waiting.Add(-bytes)
+	if s.waiting.Add(bytes) > waitingMax {
 		return ErrBusy
 	}
-	defer s.waiting.Add(-p.bytes)
-	if err := s.enqueue(p); err != nil {
-		return err
+	p := pendings.Get().(*pending)
+	p.records, p.bytes, p.skipTo = records, bytes, skipTo
+	err := s.enqueue(p)
+	if err == nil {
+		err = <-p.done
 	}
-	<-p.done
-	return p.err
+	p.records = nil
+	pendings.Put(p)
+	return err
 }
 
 func (s *Spool) enqueue(p *pending) error {
@@ -279,12 +284,12 @@ func (s *Spool) diskRoom() error {
 	}
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	if now := time.Now(); now.Sub(s.freeAsOf) >= s.o.DiskCheck {
+	if time.Since(s.freeAsOf) >= s.o.DiskCheck {
 		free, err := diskFree(s.o.Dir)
 		if err != nil {
 			return fmt.Errorf("read free disk space: %w", err)
 		}
-		s.free, s.freeAsOf = free, now
+		s.free, s.freeAsOf = free, time.Now()
 	}
 	if s.free < s.o.MinFree {
 		if s.o.Keep > 0 {

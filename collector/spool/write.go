@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"footfall/failpoint"
@@ -28,12 +29,15 @@ func (s *Spool) write() {
 		}
 		batch := []*pending{first}
 		if first.skipTo == 0 {
+			// Whoever is ready to append does so first. Without this the first append of
+			// an idle moment wakes us at once, is alone in its group, and the others wait
+			// for the next fsync one by one: on one core a thousand clients got a sixth.
+			runtime.Gosched()
 			batch, carry = s.gather(first)
 		}
 		err := s.answer(batch, buf)
 		for _, p := range batch {
-			p.err = err
-			close(p.done)
+			p.done <- err // never waits: there is room for one
 		}
 	}
 }

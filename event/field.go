@@ -22,7 +22,8 @@ type Field struct {
 	// Required says that every record has it and that the column is NOT NULL.
 	Required bool
 
-	at func(*Event) any // where the value is: a pointer into the event
+	at  func(*Event) any // where the value is: a pointer into the event
+	key string           // ,"name": as JSON has it
 }
 
 // At returns a pointer to the field's value inside e: *string, *Type, *UUID, *Int,
@@ -100,11 +101,14 @@ var Fields = []Field{
 	{Name: "props", Client: true, at: func(e *Event) any { return &e.Props }},
 }
 
-// fieldByName finds a field in constant time. Built once, read only.
+// fieldByName finds a field in constant time. Built once, with the fields' keys; read
+// only.
 var fieldByName = func() map[string]*Field {
 	m := make(map[string]*Field, len(Fields))
 	for i := range Fields {
-		m[Fields[i].Name] = &Fields[i]
+		f := &Fields[i]
+		f.key = `,"` + f.Name + `":`
+		m[f.Name] = f
 	}
 	return m
 }()

@@ -53,12 +53,10 @@ func (f *Field) appendJSON(b []byte, e *Event) []byte {
 }
 
 func (f *Field) appendKey(b []byte) []byte {
-	if b[len(b)-1] != '{' {
-		b = append(b, ',')
+	if b[len(b)-1] == '{' {
+		return append(b, f.key[1:]...) // without the comma
 	}
-	b = append(b, '"')
-	b = append(b, f.Name...)
-	return append(b, '"', ':')
+	return append(b, f.key...)
 }
 
 func (f *Field) appendText(b []byte, s string) []byte {
@@ -88,29 +86,40 @@ const hexDigits = "0123456789abcdef"
 // because jsonb takes neither; <, > and & stay as they are.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	from := 0 // of the bytes that stay as they are
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += n
+		if plainText[c] {
+			i++
 			continue
 		}
-		i++
+		b = append(b, s[from:i]...)
+		n := 1
 		switch {
+		case c >= utf8.RuneSelf:
+			var r rune
+			r, n = utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case c == '\n':
 			b = append(b, '\\', 'n')
-		case c == 0:
-		case c < 0x20 || c == 0x7f:
+		case c != 0:
 			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			b = append(b, c)
 		}
+		i += n
+		from = i
 	}
-	return append(b, '"')
+	return append(append(b, s[from:]...), '"')
 }
+
+// plainText has the bytes that stand in JSON's texts as they are.
+var plainText = func() (set [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		set[c] = c != '"' && c != '\\'
+	}
+	return set
+}()
 
 // setJSON reads a JSON value into the field; null leaves it unknown.
 func (f *Field) setJSON(e *Event, v *fastjson.Value) (r *Refusal) {

@@ -28,7 +28,7 @@ func (s *Server) api(ctx *fasthttp.RequestCtx) {
 		if env, r = s.decoder.Server(body, ndjson(&ctx.Request.Header)); r == nil {
 			r = s.ownEvents(site, env)
 			if r == nil {
-				s.take(ctx, env, caller{site: site, secret: true}, nil)
+				s.take(ctx, env, caller{at: s.options.Now(), site: site, secret: true}, nil)
 				return
 			}
 		}

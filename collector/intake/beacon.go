@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -16,8 +17,8 @@ import (
 
 // beacon takes an envelope of events.
 func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
-	client := s.clientAddress(ctx)
-	if s.overRate(ctx, client) {
+	c := caller{at: s.options.Now(), client: s.clientAddress(ctx), origin: originOf(&ctx.Request.Header)}
+	if s.overRate(ctx, c) {
 		return
 	}
 	h := &ctx.Request.Header
@@ -44,8 +45,7 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
 			e.Transport = event.TransportBeacon
 		}
 	}
-	s.take(ctx, env, caller{client: client, origin: originOf(h)},
-		func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+	s.take(ctx, env, c, func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
 }
 
 // goodType takes what a page can send without asking first, and JSON. The form type is
@@ -58,8 +58,9 @@ func goodType(contentType []byte) bool {
 		asciiEqualFold(media, "application/x-www-form-urlencoded")
 }
 
-// caller is who sends, as far as a request tells.
+// caller is who sends, and when, as far as a request tells.
 type caller struct {
+	at     time.Time
 	site   *sites.Site // known by its secret; else the envelope names it
 	secret bool
 	client netip.Addr // invalid when it is the site's server, whose address tells nothing
@@ -68,14 +69,13 @@ type caller struct {
 
 // overRate answers 429 to an address that has sent too much, before anything is read.
 // Each request counts as one event at first; take adds the others.
-func (s *Server) overRate(ctx *fasthttp.RequestCtx, client netip.Addr) bool {
-	now := s.options.Now()
-	if wait := s.addresses.over(client, now); wait > 0 {
+func (s *Server) overRate(ctx *fasthttp.RequestCtx, c caller) bool {
+	if wait := s.addresses.over(c.client, c.at); wait > 0 {
 		s.refuse(ctx, refusal(event.AddressRate, "too many events from one address: send again later"))
 		setRetry(ctx, wait)
 		return true
 	}
-	s.addresses.take(client, now, 1)
+	s.addresses.take(c.client, c.at, 1)
 	return false
 }
 
@@ -93,9 +93,11 @@ func (s *Server) admit(ctx *fasthttp.RequestCtx, env *event.Envelope, c *caller)
 		s.refuseOf(ctx, c.site.Name, r)
 		return false
 	}
-	now, n := s.options.Now(), len(env.Events)
-	s.addresses.take(c.client, now, n-1)
-	if wait := s.watch.of(c.site.Name).over(now, n, s.rateOf(c.site)); wait > 0 {
+	n := len(env.Events)
+	if n > 1 {
+		s.addresses.take(c.client, c.at, n-1)
+	}
+	if wait := s.watch.of(c.site.Name).over(c.at, n, s.rateOf(c.site)); wait > 0 {
 		s.refuseOf(ctx, c.site.Name, refusal(event.SiteRate, "too many events of this site: send again later"))
 		setRetry(ctx, wait)
 		return false
@@ -187,10 +189,9 @@ func facts(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller) Facts {
 // too large to env.Refused. One body can ask for much more than its own size: the
 // envelope's common fields are in every record. RecordsBytesMax ends that.
 func (s *Server) encode(b *buffer, env *event.Envelope, c caller, facts Facts) {
-	received := s.options.Now()
 	for i := range env.Events {
 		e := &env.Events[i]
-		e.Stamp(received, env.Sent)
+		e.Stamp(c.at, env.Sent)
 		if c.secret {
 			facts.IP, facts.UserAgent = addressOf(e), e.UserAgent
 		}

@@ -179,12 +179,19 @@ func (s *Server) isOurs(host []byte) bool {
 // token reports whether b is one by RFC 9110.
 func token(b []byte) bool {
 	for _, c := range b {
-		if !alphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !tokenBytes[c] {
 			return false
 		}
 	}
 	return len(b) > 0
 }
+
+var tokenBytes = func() (set [256]bool) {
+	for c := range set {
+		set[c] = alphanumeric(byte(c)) || c > 0 && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
+	}
+	return set
+}()
 
 func alphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'

@@ -16,8 +16,8 @@ const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
 // onerror runs. HEAD is refused: it would have to count or not to count, and
 // whoever asks gets no picture either way.
 func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
-	client := s.clientAddress(ctx)
-	if s.overRate(ctx, client) {
+	c := caller{at: s.options.Now(), client: s.clientAddress(ctx), origin: originOf(&ctx.Request.Header)}
+	if s.overRate(ctx, c) {
 		return
 	}
 	_, query, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
@@ -31,7 +31,7 @@ func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
 	if e.URL == "" {
 		e.URL = e.Clean("url", e.Keep(ctx.Request.Header.Referer()))
 	}
-	s.take(ctx, env, caller{client: client, origin: originOf(&ctx.Request.Header)}, func() {
+	s.take(ctx, env, c, func() {
 		ctx.SetContentType("image/gif")
 		ctx.SetBodyString(gif)
 	})

@@ -22,7 +22,9 @@ func (w *waiting) state(c net.Conn, s fasthttp.ConnState) {
 	defer w.mu.Unlock()
 	switch {
 	case s != fasthttp.StateNew:
-		delete(w.conns, c)
+		if len(w.conns) > 0 { // twice a request: spares it the hash
+			delete(w.conns, c)
+		}
 	case w.closed:
 		c.Close()
 	default:

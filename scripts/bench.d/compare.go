@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+)
+
+// clients is how many connections the sides are compared with: enough that a server which
+// waits for its disk has something else to do meanwhile.
+const clients = 256
+
+// kept is one run, and whether the machine was quiet.
+type kept struct {
+	load
+	quiet bool
+}
+
+// rounds lets all sides run by turns.
+func rounds(ctx context.Context, s settings, g *gate) (map[string][]kept, error) {
+	runs := map[string][]kept{}
+	for i := range s.rounds {
+		for _, sv := range servers {
+			r, err := sv.run(s)
+			if err != nil {
+				return nil, err
+			}
+			if r == nil {
+				continue
+			}
+			first := g.share()
+			l, err := sv.load(ctx, r, clients, s.seconds)
+			quiet := first >= before && g.share() >= after
+			r.stop()
+			if err == nil && l.failed > 0 && ctx.Err() == nil {
+				err = fmt.Errorf("%s: %.0f requests a second fail", sv.name, l.failed)
+			}
+			if err != nil {
+				return nil, err
+			}
+			runs[sv.name] = append(runs[sv.name], kept{l, quiet})
+			fmt.Fprintf(os.Stderr, "round %d of %d: %-17s %9.0f/s %s\n", i+1, s.rounds, sv.name, l.rate, noisy(quiet))
+		}
+	}
+	return runs, nil
+}
+
+func noisy(quiet bool) string {
+	if quiet {
+		return ""
+	}
+	return "(noisy: does not count)"
+}
+
+// side is one of the servers by itself.
+type side struct {
+	Name              string  `json:"name"`
+	Rate, Least, Most float64 // requests a second
+	Kept, All         int
+}
+
+// ratio is the median over pairs of the same round.
+type ratio struct {
+	Name        string  `json:"name"`
+	Median      float64 `json:"median"`
+	Least, Most float64
+	Goal        float64 `json:"goal"`
+	Pairs       int     `json:"pairs"`
+	Wanted      int     `json:"wanted"`
+}
+
+func (r ratio) verdict() string {
+	switch {
+	case r.Pairs < r.Wanted:
+		return "inconclusive"
+	case r.Median < r.Goal:
+		return "MISSED"
+	}
+	return "met"
+}
+
+// pairsWanted are the fewest that make a verdict.
+const pairsWanted = 5
+
+func compare(runs map[string][]kept, s settings) (sides []side, ratios []ratio) {
+	for _, sv := range servers {
+		var rates []float64
+		for _, k := range runs[sv.name] {
+			if k.quiet {
+				rates = append(rates, k.rate)
+			}
+		}
+		if n := len(runs[sv.name]); n > 0 {
+			sides = append(sides, side{sv.name, median(rates), least(rates), most(rates), len(rates), n})
+		}
+	}
+	for _, c := range []struct {
+		name, over, under string
+		goal              float64
+	}{
+		{"pixel ÷ nginx empty_gif", "footfall pixel", "nginx empty_gif", 0.50},
+		{"beacon after fsync ÷ nginx return 204", "footfall beacon", "nginx return 204", 0.38},
+		{"beacon after fsync ÷ naive collector", "footfall beacon", "naive beacon", 40},
+	} {
+		var all []float64
+		for i, under := range runs[c.under] {
+			if over := runs[c.over][i]; over.quiet && under.quiet {
+				all = append(all, over.rate/under.rate)
+			}
+		}
+		if len(runs[c.under]) > 0 {
+			ratios = append(ratios, ratio{c.name, median(all), least(all), most(all), c.goal, len(all),
+				min(pairsWanted, s.rounds)})
+		}
+	}
+	return sides, ratios
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+func least(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	return slices.Min(v)
+}
+
+func most(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	return slices.Max(v)
+}
+
+func (r report) print(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\nSIDE, one core, %d connections", clients)
+	fmt.Fprintln(w, "\tREQUESTS/S\tLEAST\tMOST\tQUIET RUNS")
+	for _, s := range r.Sides {
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%d of %d\n", s.Name, s.Rate, s.Least, s.Most, s.Kept, s.All)
+	}
+	fmt.Fprintln(w, "\nRATIO, median of pairs\tMEDIAN\tLEAST\tMOST\tGOAL\tPAIRS\tVERDICT")
+	for _, x := range r.Ratios {
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%s\n", x.Name, x.Median, x.Least, x.Most, x.Goal, x.Pairs, x.verdict())
+	}
+	fmt.Fprintf(w, "\nGROUP COMMIT (fdatasync of 4 KiB: %.0f us)\tACKS/S\tP50 MS\tP99 MS\n", r.Fsync)
+	for _, c := range r.Commits {
+		fmt.Fprintf(w, "%d clients\t%.0f\t%.2f\t%.2f\n", c.Clients, c.Rate, c.P50, c.P99)
+	}
+	o := r.Overload
+	fmt.Fprintf(w, "\nOVERLOAD\tGOODPUT\tNGINX\tREFUSED/S\tP99 MS\tMOST MEMORY\n"+
+		"%d clients at once\t%.0f %% of what %d get\t%.0f %%\t%.0f\t%.0f\t%d MiB\n",
+		o.Clients, 100*o.Goodput, clients, 100*o.Nginx, o.Refused, o.P99, o.RSSMax>>20)
+	fmt.Fprintln(w, "\nALLOCATIONS\tEACH\tBYTES\tNS (handler without disk)")
+	for _, a := range r.Allocs {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\n", a.Name, a.Count, a.Bytes, a.Nanoseconds)
+	}
+	w.Flush()
+}
+
+// Goals of the collector under overload and of its garbage.
+const (
+	goodputGoal = 0.9 // of nginx's share
+	rssGoal     = 256 << 20
+	allocsGoal  = 2
+)
+
+func (r report) good() bool {
+	ok := r.Overload.Goodput >= goodputGoal*r.Overload.Nginx && r.Overload.RSSMax <= rssGoal
+	for _, x := range r.Ratios {
+		ok = ok && x.verdict() == "met"
+	}
+	for _, a := range r.Allocs {
+		ok = ok && a.Count <= allocsGoal
+	}
+	return ok
+}

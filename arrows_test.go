@@ -14,6 +14,7 @@ import (
 // rooms says what each room may import: of ours, and of third parties. "" is this
 // package, which joins them.
 var rooms = map[string]struct{ ours, theirs []string }{
+	"kafka":     {nil, []string{"github.com/twmb/franz-go"}},
 	"event":     {nil, []string{"github.com/valyala/fastjson"}},
 	"failpoint": {nil, nil},
 
@@ -21,19 +22,19 @@ var rooms = map[string]struct{ ours, theirs []string }{
 	"collector/intake":  {[]string{"event", "collector/sites"}, []string{"github.com/valyala/fasthttp"}},
 	"collector/enrich":  {[]string{"event", "collector/sites"}, []string{"github.com/mssola/useragent", "github.com/oschwald/maxminddb-golang"}},
 	"collector/spool":   {[]string{"event", "failpoint"}, []string{"golang.org/x/sys"}},
-	"collector/forward": {[]string{"event", "failpoint"}, []string{"github.com/twmb/franz-go"}},
+	"collector/forward": {[]string{"event", "failpoint", "kafka"}, []string{"github.com/twmb/franz-go"}},
 	"collector": {[]string{"event", "collector/intake", "collector/enrich", "collector/spool",
-		"collector/forward", "collector/sites", "failpoint"}, nil},
+		"collector/forward", "collector/sites", "kafka", "failpoint"}, nil},
 
-	"sink/consume":  {[]string{"event"}, []string{"github.com/twmb/franz-go"}},
+	"sink/consume":  {[]string{"event", "kafka"}, []string{"github.com/twmb/franz-go"}},
 	"sink/postgres": {[]string{"event", "sink/consume", "failpoint"}, []string{"github.com/jackc/pgx"}},
-	"sink":          {[]string{"event", "sink/consume", "sink/postgres"}, nil},
+	"sink":          {[]string{"event", "kafka", "sink/consume", "sink/postgres"}, nil},
 
 	"local": {nil, []string{"github.com/twmb/franz-go", "github.com/fergusstrange/embedded-postgres",
 		"github.com/jackc/pgx", "golang.org/x/sys"}},
 	"snippet": {nil, []string{"github.com/evanw/esbuild"}},
 	"site":    {nil, nil},
-	"": {[]string{"event", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
+	"": {[]string{"event", "kafka", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
 		"sink", "sink/consume", "sink/postgres", "local", "snippet", "site"},
 		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml", "golang.org/x/crypto"}},
 }

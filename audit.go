@@ -118,7 +118,11 @@ func spoolOf(dir string) *waitingSpool {
 func (c *auditCmd) behind(ctx context.Context, p *program, read []postgres.AuditPartition) (*int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := consume.Check(ctx, consume.Options{Brokers: c.Brokers, Topic: c.Topic, Logger: p.log})
+	cluster, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	r, err := consume.Check(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log})
 	if err != nil {
 		return nil, err
 	}

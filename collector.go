@@ -28,10 +28,7 @@ type collectorCmd struct {
 
 // Validate says what is missing; kong calls it.
 func (c *collectorCmd) Validate() error {
-	if len(c.Brokers) == 0 {
-		return errNoBrokers
-	}
-	return c.check()
+	return errors.Join(c.checkKafka(), c.check())
 }
 
 // Run serves until ctx ends.
@@ -45,7 +42,10 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	if o.Durability == collector.DurabilitySpool {
 		o.SpoolDir = c.Spool
 	}
-	o.Brokers, o.Topic, o.Partitions = c.Brokers, c.Topic, int32(c.Partitions)
+	o.Topic, o.Partitions = c.Topic, int32(c.Partitions)
+	if o.Kafka, err = c.cluster(); err != nil {
+		return err
+	}
 	col, err := collector.New(o)
 	if err != nil {
 		return err

@@ -48,11 +48,6 @@ type cli struct {
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
-type kafkaFlags struct {
-	Brokers brokers `help:"Kafka brokers, host:port each." placeholder:"HOST:PORT"`
-	Topic   string  `help:"Topic of the events." default:"footfall.events"`
-}
-
 type databaseFlags struct {
 	DatabaseURL databaseURL `help:"PostgreSQL, as postgres://user:password@host:port/database." env:"FOOTFALL_DATABASE_URL,DATABASE_URL" placeholder:"URL"`
 }
@@ -155,6 +150,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence),
+		collect(p, readMechanism), collect(p, readPassword),
 	}
 }
 

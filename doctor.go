@@ -151,7 +151,11 @@ func (c *doctorCmd) ready(ctx context.Context) (string, error) {
 func (c *doctorCmd) kafka(ctx context.Context, p *program) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := consume.Check(ctx, consume.Options{Brokers: c.Brokers, Topic: c.Topic, Logger: p.log})
+	cluster, err := c.cluster()
+	if err != nil {
+		return "", err
+	}
+	r, err := consume.Check(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log})
 	if err != nil {
 		return "", err
 	}
@@ -262,9 +266,12 @@ func (k *canary) watch(ctx context.Context, id event.UUID, watching chan<- struc
 		return nil
 	}
 	close(watching)
-	var err error
+	cluster, err := k.c.cluster()
+	if err != nil {
+		return err
+	}
 	if len(k.c.Brokers) > 0 {
-		err = consume.Tail(ctx, consume.Options{Brokers: k.c.Brokers, Topic: k.c.Topic,
+		err = consume.Tail(ctx, consume.Options{Kafka: cluster, Topic: k.c.Topic,
 			Logger: k.p.log}, true, func(r consume.Record) error { return each(r.Value) })
 	} else {
 		err = tailAdmin(ctx, string(k.c.Admin), false, each)

@@ -18,6 +18,7 @@ import (
 	"footfall/collector/intake"
 	"footfall/collector/sites"
 	"footfall/event"
+	"footfall/kafka"
 	"footfall/local"
 	"footfall/sink/consume"
 
@@ -91,14 +92,14 @@ func TestWholePathInABubble(t *testing.T) {
 			t.Fatal(err)
 		}
 		col, err := collector.New(collector.Options{Durability: collector.DurabilitySpool, SpoolDir: dir, SpoolMinFree: -1,
-			Brokers: broker.Addrs(), Dial: broker.Dial, Topic: "events", Partitions: 3,
+			Kafka: kafka.Cluster{Brokers: broker.Addrs(), Dial: broker.Dial}, Topic: "events", Partitions: 3,
 			Sites: sites.Named("shop"), Script: intake.Script{Body: []byte("//")},
 			Logger: log, Metrics: metrics.NewSet()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		store := &memoryStore{positions: map[int32]int64{}, rows: map[event.UUID]int{}}
-		consumer := consume.New(consume.Options{Brokers: broker.Addrs(), Dial: broker.Dial,
+		consumer := consume.New(consume.Options{Kafka: kafka.Cluster{Brokers: broker.Addrs(), Dial: broker.Dial},
 			Topic: "events", Group: "sink", Logger: log, Metrics: metrics.NewSet()}, store)
 		ctx, cancel := context.WithCancel(t.Context())
 		ln := fasthttputil.NewInmemoryListener()

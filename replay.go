@@ -22,16 +22,21 @@ type spoolReplayCmd struct {
 
 // Validate says what is missing; kong calls it.
 func (c *spoolReplayCmd) Validate() error {
+	_, err := c.cluster()
 	if len(c.Brokers) == 0 {
-		return errors.New("no brokers: give --brokers host:port (footfall up replays by itself)")
+		err = errors.Join(errors.New("no brokers: give --brokers host:port (footfall up replays by itself)"), err)
 	}
-	return nil
+	return err
 }
 
 // Run replays and says how many.
 func (c *spoolReplayCmd) Run(ctx context.Context, sc *spoolCmd, p *program) error {
 	from, to := sc.limits()
-	sender, err := forward.NewReplay(c.Brokers, c.Topic, p.log)
+	cluster, err := c.cluster()
+	if err != nil {
+		return err
+	}
+	sender, err := forward.NewReplay(cluster, c.Topic, p.log)
 	if err != nil {
 		return err
 	}

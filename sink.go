@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"footfall/kafka"
 	"footfall/sink"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -24,10 +25,7 @@ var (
 
 // Validate says what is missing; kong calls it.
 func (c *sinkCmd) Validate() error {
-	var err error
-	if len(c.Brokers) == 0 {
-		err = errNoBrokers
-	}
+	err := c.checkKafka()
 	if c.DatabaseURL == "" {
 		err = errors.Join(err, errNoDatabase)
 	}
@@ -37,7 +35,11 @@ func (c *sinkCmd) Validate() error {
 // Run copies events until ctx ends.
 func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 	set := metrics.NewSet()
-	s := sink.New(c.options(p, set, c.kafkaFlags, string(c.DatabaseURL)))
+	cluster, err := c.cluster()
+	if err != nil {
+		return err
+	}
+	s := sink.New(c.options(p, set, cluster, c.Topic, string(c.DatabaseURL)))
 	ln, err := listen("admin-listen", c.AdminListen)
 	if err != nil {
 		return err
@@ -49,8 +51,8 @@ func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 		func(ctx context.Context) error { return serve(ctx, ln, a.handler()) })
 }
 
-func (c *sinkFlags) options(p *program, set *metrics.Set, k kafkaFlags, databaseURL string) sink.Options {
-	return sink.Options{Brokers: k.Brokers, Topic: k.Topic, Group: c.Group,
+func (c *sinkFlags) options(p *program, set *metrics.Set, cluster kafka.Cluster, topic, databaseURL string) sink.Options {
+	return sink.Options{Kafka: cluster, Topic: topic, Group: c.Group,
 		BatchRows: int(c.BatchRows), DatabaseURL: databaseURL, Logger: p.log, Metrics: set}
 }
 

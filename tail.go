@@ -42,7 +42,11 @@ var errEnough = errors.New("enough records")
 
 func (c *tailCmd) read(ctx context.Context, p *program, each func([]byte) error) error {
 	if len(c.Brokers) > 0 {
-		return consume.Tail(ctx, consume.Options{Brokers: c.Brokers, Topic: c.Topic,
+		cluster, err := c.cluster()
+		if err != nil {
+			return err
+		}
+		return consume.Tail(ctx, consume.Options{Kafka: cluster, Topic: c.Topic,
 			Logger: p.log}, !c.FromStart, func(r consume.Record) error { return each(r.Value) })
 	}
 	up, ok, err := c.running()

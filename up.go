@@ -16,6 +16,7 @@ import (
 	"footfall/collector/forward"
 	"footfall/collector/spool"
 	"footfall/event"
+	"footfall/kafka"
 	"footfall/local"
 	"footfall/sink"
 	"footfall/sink/consume"
@@ -114,6 +115,14 @@ func (u *up) openBroker(context.Context) (err error) {
 	return nil
 }
 
+// kafka is how the broker in process is reached, or the cluster of the settings.
+func (u *up) kafka() (kafka.Cluster, error) {
+	if u.broker != nil {
+		return kafka.Cluster{Brokers: u.broker.Addrs(), Dial: u.broker.Dial}, nil
+	}
+	return u.cmd.cluster()
+}
+
 // openSpool comes before the ports and the database: its lock is what tells that
 // another up has the directory.
 func (u *up) openSpool(context.Context) error {
@@ -127,9 +136,12 @@ func (u *up) openSpool(context.Context) error {
 		return err
 	}
 	o.Durability, o.SpoolDir = collector.DurabilitySpool, filepath.Join(u.cmd.Data, "spool")
-	o.Brokers, o.Topic, o.Partitions = u.cmd.Brokers, u.cmd.Topic, int32(u.cmd.Partitions)
+	o.Topic, o.Partitions = u.cmd.Topic, int32(u.cmd.Partitions)
+	if o.Kafka, err = u.kafka(); err != nil {
+		return err
+	}
 	if u.broker != nil {
-		o.Brokers, o.Dial, o.Confirm = u.broker.Addrs(), u.broker.Dial, true
+		o.Confirm = true
 		o.Watermark = func(id event.UUID) forward.Watermark { return &storeWatermark{u, id} }
 	}
 	u.collector, err = collector.New(o)
@@ -187,9 +199,12 @@ func (u *up) openDatabase(ctx context.Context) (err error) {
 }
 
 func (u *up) makeSink(context.Context) error {
-	o := u.cmd.sinkFlags.options(u.p, u.set, u.cmd.kafkaFlags, u.databaseURL)
+	cluster, err := u.kafka()
+	if err != nil {
+		return err
+	}
+	o := u.cmd.sinkFlags.options(u.p, u.set, cluster, u.cmd.Topic, u.databaseURL)
 	if u.broker != nil {
-		o.Brokers, o.Dial = u.broker.Addrs(), u.broker.Dial
 		o.Committed = u.committed
 	}
 	u.sink = sink.New(o)
@@ -348,7 +363,7 @@ func (u *up) admin() *admin {
 		collectorHealth(u.collector), waiting(sinkHealth(u.sink)),
 	}}
 	if u.broker != nil {
-		a.tail = tailOf(consume.Options{Brokers: u.broker.Addrs(), Dial: u.broker.Dial,
+		a.tail = tailOf(consume.Options{Kafka: kafka.Cluster{Brokers: u.broker.Addrs(), Dial: u.broker.Dial},
 			Topic: u.cmd.Topic, Logger: u.p.log})
 	}
 	return a

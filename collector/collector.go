@@ -28,6 +28,7 @@ import (
 	"footfall/collector/sites"
 	"footfall/event"
 	"footfall/failpoint"
+	"footfall/kafka"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -49,8 +50,7 @@ type Options struct {
 	SpoolMinFree  int64
 	SpoolKeep     time.Duration // of what was passed on
 
-	Brokers    []string
-	Dial       func(ctx context.Context, network, host string) (net.Conn, error) // nil: TCP
+	Kafka      kafka.Cluster
 	Topic      string
 	Partitions int32
 	// Confirm keeps records in the spool until the sink has told of their commit

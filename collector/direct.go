@@ -19,7 +19,7 @@ type direct struct {
 }
 
 func newDirect(o Options) (*direct, error) {
-	p, err := forward.NewDirect(forward.DirectOptions{Brokers: o.Brokers, Dial: o.Dial, Topic: o.Topic,
+	p, err := forward.NewDirect(forward.DirectOptions{Kafka: o.Kafka, Topic: o.Topic,
 		Partitions: o.Partitions, Wait: o.Durability == DurabilityKafka,
 		Logger: o.Logger.With("room", "forward"), Metrics: o.Metrics})
 	if err != nil {

@@ -30,7 +30,7 @@ func newSpooled(o Options) (*spooled, error) {
 		s.watermark = o.Watermark(sp.ID())
 	}
 	s.forwarder, err = forward.New(forward.Options{
-		Brokers: o.Brokers, Dial: o.Dial, Topic: o.Topic, Partitions: o.Partitions,
+		Kafka: o.Kafka, Topic: o.Topic, Partitions: o.Partitions,
 		SpoolID:   sp.ID(),
 		Read:      func(from uint64) forward.Reader { return records{sp.Reader(from)} },
 		Watermark: s.watermark,

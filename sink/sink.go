@@ -10,21 +10,19 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"footfall/kafka"
 	"footfall/sink/consume"
 	"footfall/sink/postgres"
 )
 
-// Options of a Sink. Brokers and DatabaseURL are needed.
+// Options of a Sink. Kafka and DatabaseURL are needed.
 type Options struct {
-	Brokers []string
-	// Dial connects to a broker; nil is plain TCP.
-	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+	Kafka kafka.Cluster
 	// Topic and Group are consume.Topic and consume.Group by default.
 	Topic, Group string
 	DatabaseURL  string
@@ -71,7 +69,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 	defer store.Close()
 	consumer := consume.New(consume.Options{
-		Brokers: s.o.Brokers, Dial: s.o.Dial, Topic: s.o.Topic, Group: s.o.Group,
+		Kafka: s.o.Kafka, Topic: s.o.Topic, Group: s.o.Group,
 		BatchRows: s.o.BatchRows, Committed: s.o.Committed,
 		Logger: s.o.Logger, Metrics: s.o.Metrics,
 	}, store)

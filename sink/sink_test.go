@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"footfall/event"
+	"footfall/kafka"
 	"footfall/sink/consume"
 	"footfall/sink/postgres/pgtest"
 )
@@ -40,7 +41,7 @@ func newPipe(t *testing.T) *pipe {
 // start runs a sink until stop is called or the test ends.
 func (p *pipe) start(o Options) (s *Sink, stop func()) {
 	p.t.Helper()
-	o.Brokers, o.Dial = p.broker.ListenAddrs(), p.network.DialContext
+	o.Kafka = kafka.Cluster{Brokers: p.broker.ListenAddrs(), Dial: p.network.DialContext}
 	if o.DatabaseURL == "" {
 		o.DatabaseURL = p.url
 	}

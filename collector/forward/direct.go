@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
+
+	"footfall/kafka"
 )
 
 // What Direct.Append reports. Nothing was acknowledged then; records may be in Kafka
@@ -26,8 +26,7 @@ var (
 
 // DirectOptions of a Direct.
 type DirectOptions struct {
-	Brokers    []string
-	Dial       func(ctx context.Context, network, host string) (net.Conn, error) // nil: TCP
+	Kafka      kafka.Cluster
 	Topic      string
 	Partitions int32
 	// Wait says that Append answers when all in-sync replicas have the records. Without
@@ -52,7 +51,7 @@ const (
 // Direct passes records to Kafka without a spool. It is safe for concurrent use.
 type Direct struct {
 	o       DirectOptions
-	client  *kgo.Client
+	client  *kafka.Client
 	waiting atomic.Int64 // records
 	ready   atomic.Bool  // the topic is there
 	failed  atomic.Pointer[error]
@@ -63,26 +62,20 @@ type Direct struct {
 // NewDirect makes the Kafka client; Run makes the topic.
 func NewDirect(o DirectOptions) (*Direct, error) {
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(o.Brokers...),
-		kgo.ClientID("footfall-collector"),
 		kgo.DefaultProduceTopic(o.Topic),
 		kgo.UnknownTopicRetries(-1),
 		kgo.MetadataMinAge(250 * time.Millisecond), // the first record has three seconds
 		kgo.MaxBufferedBytes(directBytesMax),
 		kgo.MaxBufferedRecords(directRecordsMax),
 		kgo.ProducerLinger(2 * time.Millisecond),
-		kgo.WithLogger(kslog.New(slog.New(quiet{o.Logger.Handler()}))),
 	}
 	if o.Wait {
 		opts = append(opts, kgo.AllowIdempotentProduceCancellation(), kgo.RecordDeliveryTimeout(directWait),
 			kgo.ProduceRequestTimeout(directRequest), kgo.RequestTimeoutOverhead(directOverhead))
 	}
-	if o.Dial != nil {
-		opts = append(opts, kgo.Dialer(o.Dial))
-	}
-	client, err := kgo.NewClient(opts...)
+	client, err := o.Kafka.Client(clientID, o.Logger, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("make Kafka producer: %w", err)
+		return nil, err
 	}
 	d := &Direct{o: o, client: client, passed: o.Metrics.NewCounter("footfall_forwarded_total"),
 		lost: o.Metrics.NewCounter("footfall_lost_total")}
@@ -191,10 +184,10 @@ func (d *Direct) Close() error {
 
 // makeTopic makes the topic when it is not there, with the cluster's own number of
 // replicas. A missing right to do so is no obstacle when the topic exists.
-func makeTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32) error {
+func makeTopic(ctx context.Context, client *kafka.Client, topic string, partitions int32) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	admin := kadm.NewClient(client)
+	admin := kadm.NewClient(client.Client)
 	topics, err := admin.ListTopics(ctx, topic)
 	if err == nil && topics.Has(topic) {
 		return nil
@@ -204,7 +197,7 @@ func makeTopic(ctx context.Context, client *kgo.Client, topic string, partitions
 		err = resp.Err
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("make topic %s: %w", topic, err)
+		return fmt.Errorf("make topic %s: %w", topic, client.Explain(err))
 	}
 	return nil
 }

@@ -13,11 +13,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"footfall/kafka"
 )
 
 func newDirect(t *testing.T, wait bool, brokers ...string) *Direct {
 	t.Helper()
-	d, err := NewDirect(DirectOptions{Brokers: brokers, Topic: topic, Partitions: 2, Wait: wait,
+	d, err := NewDirect(DirectOptions{Kafka: kafka.Cluster{Brokers: brokers}, Topic: topic, Partitions: 2, Wait: wait,
 		Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet()})
 	if err != nil {
 		t.Fatal(err)

@@ -21,17 +21,16 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
 	"footfall/event"
 	"footfall/failpoint"
+	"footfall/kafka"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
 )
 
 // Reader yields spooled records in order, waiting for new ones. The bytes are valid
@@ -47,10 +46,9 @@ type Watermark interface {
 	Store(ctx context.Context, next uint64) error
 }
 
-// Options of a Forwarder; all are required but Dial and Confirm.
+// Options of a Forwarder; all are required but Confirm.
 type Options struct {
-	Brokers    []string
-	Dial       func(ctx context.Context, network, host string) (net.Conn, error) // nil: TCP
+	Kafka      kafka.Cluster
 	Topic      string
 	Partitions int32 // of the topic, when it has to be made
 
@@ -65,10 +63,12 @@ type Options struct {
 	Metrics   *metrics.Set
 }
 
+const clientID = "footfall-collector"
+
 // Forwarder passes records on. Its methods are safe for concurrent use.
 type Forwarder struct {
 	o      Options
-	client *kgo.Client
+	client *kafka.Client
 	stats  stats
 
 	mu         sync.Mutex
@@ -98,8 +98,6 @@ func New(o Options) (*Forwarder, error) {
 		o.Window = 32 << 20
 	}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(o.Brokers...),
-		kgo.ClientID("footfall-collector"),
 		kgo.DefaultProduceTopic(o.Topic),
 		// The topic may be made after us: a missing one is waited for like a missing
 		// broker. The default gives up after four tries.
@@ -112,14 +110,10 @@ func New(o Options) (*Forwarder, error) {
 		kgo.ProducerBatchMaxBytes(128 << 10),
 		// Half the client's CPU at 10,000 records a second for 5 ms more to the row.
 		kgo.ProducerLinger(5 * time.Millisecond),
-		kgo.WithLogger(kslog.New(slog.New(quiet{o.Logger.Handler()}))),
 	}
-	if o.Dial != nil {
-		opts = append(opts, kgo.Dialer(o.Dial))
-	}
-	client, err := kgo.NewClient(opts...)
+	client, err := o.Kafka.Client(clientID, o.Logger, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("make Kafka producer: %w", err)
+		return nil, err
 	}
 	f := &Forwarder{o: o, client: client, changed: make(chan struct{}, 1),
 		confirmed: map[int32]int64{}}
@@ -358,15 +352,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// quiet passes on the client's warnings and errors only, unless details are asked
-// for.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	if level < slog.LevelWarn {
-		level = slog.LevelDebug
-	}
-	return q.Handler.Enabled(ctx, level)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"footfall/kafka"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -105,7 +107,7 @@ func start(t *testing.T, c *kfake.Cluster, l *log, confirm bool, window int64) (
 	l.moved = make(chan struct{}, 1)
 	l.next = max(l.next, 1)
 	f, err := New(Options{
-		Brokers: c.ListenAddrs(), Topic: topic, Partitions: 4,
+		Kafka: kafka.Cluster{Brokers: c.ListenAddrs()}, Topic: topic, Partitions: 4,
 		Read: l.read, Watermark: l,
 		Release: func(before uint64) error { l.released = before; return nil },
 		Dead:    func(seq uint64, _ []byte) error { l.dead = append(l.dead, seq); return nil },

@@ -2,30 +2,29 @@ package forward
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
 	"footfall/event"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
+
+	"footfall/kafka"
 )
 
 // Replay sends records to a topic that is there. It is for one goroutine.
 type Replay struct {
-	client *kgo.Client
+	client *kafka.Client
 	mu     sync.Mutex
 	err    error // the first that a record met
 }
 
 // NewReplay makes the Kafka client. Close it.
-func NewReplay(brokers []string, topic string, log *slog.Logger) (*Replay, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("footfall-replay"),
-		kgo.DefaultProduceTopic(topic), kgo.MaxBufferedRecords(inFlightMax),
-		kgo.WithLogger(kslog.New(slog.New(quiet{log.Handler()}))))
+func NewReplay(cluster kafka.Cluster, topic string, log *slog.Logger) (*Replay, error) {
+	client, err := cluster.Client("footfall-replay", log,
+		kgo.DefaultProduceTopic(topic), kgo.MaxBufferedRecords(inFlightMax))
 	if err != nil {
-		return nil, fmt.Errorf("make Kafka producer: %w", err)
+		return nil, err
 	}
 	return &Replay{client: client}, nil
 }

@@ -50,10 +50,10 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer client.Close()
-	admin := kadm.NewClient(client)
+	admin := kadm.NewClient(client.Client)
 	meta, err := admin.Metadata(ctx, o.Topic)
 	if err != nil {
-		return nil, fmt.Errorf("reach brokers: %w", err)
+		return nil, fmt.Errorf("reach brokers: %w", client.Explain(err))
 	}
 	topic := meta.Topics[o.Topic]
 	r := &Report{ClusterID: meta.Cluster, TopicID: topic.ID}

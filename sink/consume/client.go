@@ -3,12 +3,12 @@ package consume
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
+
+	"footfall/kafka"
 )
 
 // Bounds of what a client holds: per broker one fetch, decompressed batch by batch.
@@ -20,11 +20,8 @@ const (
 )
 
 // client returns a client of the topic's brokers, with more options.
-func (o Options) client(more ...kgo.Opt) (*kgo.Client, error) {
+func (o Options) client(more ...kgo.Opt) (*kafka.Client, error) {
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(o.Brokers...),
-		kgo.ClientID("footfall-sink"),
-		kgo.WithLogger(kslog.New(slog.New(quiet{o.Logger.Handler()}))),
 		kgo.FetchMinBytes(1),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
@@ -32,14 +29,7 @@ func (o Options) client(more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.MaxDecompressBatchBytes(decompressBytes),
 		kgo.RetryBackoffFn(func(failures int) time.Duration { return backoff(failures, 0) }),
 	}
-	if o.Dial != nil {
-		opts = append(opts, kgo.Dialer(o.Dial))
-	}
-	client, err := kgo.NewClient(append(opts, more...)...)
-	if err != nil {
-		return nil, fmt.Errorf("configure kafka client: %w", err)
-	}
-	return client, nil
+	return o.Kafka.Client("footfall-sink", o.Logger, append(opts, more...)...)
 }
 
 // identify asks which cluster and which topic of that name this is.
@@ -54,15 +44,4 @@ func identify(ctx context.Context, admin *kadm.Client, topic string) (cluster st
 		return "", id, fmt.Errorf("ask for topic %s: %w", topic, t.Err)
 	}
 	return meta.Cluster, t.ID, nil
-}
-
-// quiet passes on a client's warnings and errors. What it tells as information is
-// of interest only to who looks for details.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	if level < slog.LevelWarn {
-		level = slog.LevelDebug
-	}
-	return q.Handler.Enabled(ctx, level)
 }

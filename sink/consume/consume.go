@@ -30,11 +30,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"footfall/kafka"
 )
 
 // Defaults of Options.
@@ -46,9 +47,7 @@ const (
 
 // Options of a Consumer, of Tail and of Check.
 type Options struct {
-	Brokers []string
-	// Dial connects to a broker; nil is plain TCP.
-	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+	Kafka kafka.Cluster
 	// Topic and Group have the defaults above.
 	Topic, Group string
 	// BatchRows is the most records of one batch; BatchRows by default.

@@ -11,6 +11,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"footfall/kafka"
 )
 
 // broker is an in-process Kafka with the topic of four partitions.
@@ -33,7 +35,7 @@ func newBroker(t *testing.T) *broker {
 }
 
 func (b *broker) options() Options {
-	return Options{Brokers: b.ListenAddrs(), Dial: b.network.DialContext, Metrics: metrics.NewSet()}
+	return Options{Kafka: kafka.Cluster{Brokers: b.ListenAddrs(), Dial: b.network.DialContext}, Metrics: metrics.NewSet()}
 }
 
 // produce writes values v0, v1, … from first on into a partition.

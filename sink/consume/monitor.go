@@ -49,7 +49,7 @@ func (s *session) monitor(ctx context.Context) {
 		if err == nil {
 			err = ends.Error()
 		}
-		s.note(&s.kafka, err)
+		s.note(&s.kafka, s.client.Explain(err))
 		if err == nil {
 			s.lag.Set(float64(s.behind(ends)))
 		}

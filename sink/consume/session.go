@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"footfall/kafka"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // session is one membership in the group with one client.
 type session struct {
 	*Consumer
-	client  *kgo.Client
+	client  *kafka.Client
 	admin   *kadm.Client
 	cluster string
 	topicID [16]byte
@@ -65,7 +67,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = kadm.NewClient(s.client)
+	s.admin = kadm.NewClient(s.client.Client)
 	close(s.ready)
 	var monitoring sync.WaitGroup
 	monitoring.Go(func() { s.monitor(ctx) })
@@ -84,8 +86,8 @@ func (s *session) identify(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	s.cluster, s.topicID, err = identify(ctx, kadm.NewClient(client), s.o.Topic)
-	return err
+	s.cluster, s.topicID, err = identify(ctx, kadm.NewClient(client.Client), s.o.Topic)
+	return client.Explain(err)
 }
 
 func (s *session) leave() {

@@ -192,34 +192,62 @@ func (e *Event) setClientField(key string, v *fastjson.Value) *Refusal {
 // Record reads a record from Kafka, as AppendJSON wrote it. Whatever is not such a
 // record is refused as undecodable and belongs among the dead letters.
 func (d *Decoder) Record(value []byte) (*Event, *Refusal) {
+	e := &Event{}
+	if r := d.RecordInto(e, value); r != nil {
+		return nil, r
+	}
+	e.text = nil
+	return e, nil
+}
+
+// RecordInto is Record into an event that is used again, with the memory of its
+// texts: what was in e before is gone, also what was copied out of it without a copy
+// of the bytes. After a refusal e holds nothing of use.
+func (d *Decoder) RecordInto(e *Event, value []byte) *Refusal {
 	p := d.parsers.Get()
 	defer d.parsers.Put(p)
 	v, err := p.ParseBytes(value)
 	if err != nil {
-		return nil, refuse(Undecodable, "record is not JSON: "+firstLine(err.Error()))
+		return refuse(Undecodable, "record is not JSON: "+firstLine(err.Error()))
 	}
 	o, err := v.Object()
 	if err != nil {
-		return nil, refuse(Undecodable, "record is not a JSON object")
+		return refuse(Undecodable, "record is not a JSON object")
 	}
-	e := &Event{text: &text{b: make([]byte, 0, len(value))}}
-	if r := visit(o, e.setRecordField); r != nil {
-		return nil, refuse(Undecodable, r.Detail)
+	e.empty(len(value))
+	at := 0 // AppendJSON keeps the order of Fields: most often the next key is the next field
+	if r := visit(o, func(key string, v *fastjson.Value) *Refusal {
+		for i := at; i < len(Fields); i++ {
+			if Fields[i].Name == key {
+				at = i + 1
+				return Fields[i].setJSON(e, v)
+			}
+		}
+		if f := fieldByName[key]; f != nil {
+			return f.setJSON(e, v)
+		}
+		return nil // of a newer collector
+	}); r != nil {
+		return refuse(Undecodable, r.Detail)
 	}
 	if r := e.checkRecord(); r != nil {
-		return nil, r
+		return r
 	}
-	e.Sanitised, e.text = 0, nil
-	return e, nil
+	e.Sanitised = 0
+	return nil
 }
 
-// setRecordField takes every field; unknown ones come from a newer collector.
-func (e *Event) setRecordField(key string, v *fastjson.Value) *Refusal {
-	f := fieldByName[key]
-	if f == nil {
-		return nil
+// empty clears the event and makes room for texts of so many bytes.
+func (e *Event) empty(bytes int) {
+	t := e.text
+	if t == nil {
+		t = &text{}
 	}
-	return f.setJSON(e, v)
+	if cap(t.b) < bytes {
+		t.b = make([]byte, 0, bytes)
+	}
+	t.b = t.b[:0]
+	*e = Event{text: t}
 }
 
 // visit calls set for each key of an object until one refuses.

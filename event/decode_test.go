@@ -2,8 +2,11 @@ package event
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -390,5 +393,42 @@ func BenchmarkAppendJSON(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = e.AppendJSON(buf[:0])
+	}
+}
+
+func TestARecordIsReadTheSameIntoAUsedEvent(t *testing.T) {
+	t.Parallel()
+	var d Decoder
+	var used Event
+	for _, typ := range Types {
+		golden, err := os.ReadFile("testdata/" + string(typ) + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(golden, &keys); err != nil {
+			t.Fatal(err)
+		}
+		sorted, err := json.Marshal(keys) // another order than AppendJSON's
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, r := d.Record(golden)
+		if r != nil {
+			t.Fatal(r)
+		}
+		for _, value := range [][]byte{golden, sorted} {
+			if r := d.RecordInto(&used, []byte(`{"title":"x"}`)); r == nil {
+				t.Fatal("a record without an id is read")
+			}
+			if r := d.RecordInto(&used, value); r != nil {
+				t.Fatal(r)
+			}
+			got := used
+			got.text = nil
+			if !reflect.DeepEqual(&got, want) {
+				t.Errorf("%s is read as\n%+v\nwant\n%+v", value, &got, want)
+			}
+		}
 	}
 }

@@ -84,18 +84,18 @@ func (s *Store) prepareRows(rows []row, part int, records []consume.Record) {
 	}
 	buf := make([]byte, 0, size)
 	sites := names{}
+	var e event.Event // one for all: a row keeps none of its memory
 	for i := range rows {
 		r := &rows[i]
 		r.part, r.record = part, &records[i]
-		e, refusal := s.decoder.Record(records[i].Value)
-		if refusal != nil {
+		if refusal := s.decoder.RecordInto(&e, records[i].Value); refusal != nil {
 			r.refuse(event.Undecodable, "", refusal.Detail)
 			continue
 		}
 		r.id, r.site, r.received = e.EventID, sites.keep(e.Site), e.ReceivedAt.UnixMilli()
 		from := len(buf)
 		var err error
-		if buf, err = appendRow(buf, e); err != nil {
+		if buf, err = appendRow(buf, &e); err != nil {
 			buf = buf[:from]
 			r.refuse(event.Undecodable, "", err.Error())
 			continue

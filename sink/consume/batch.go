@@ -53,3 +53,13 @@ type Store interface {
 	// Pause() time.Duration is not worth another attempt before that.
 	Write(ctx context.Context, b Batch) error
 }
+
+// Preparer is a Store that can do a part of Write beforehand, while an earlier batch
+// of the same partitions is still being written: it decodes.
+type Preparer interface {
+	Store
+	// Prepare returns what then writes the batch, as Write does. It may be called
+	// again after an error; calls do not overlap. The batch's memory belongs to the
+	// store as long as there is one to come.
+	Prepare(b Batch) (write func(context.Context) error)
+}

@@ -4,13 +4,17 @@
 // stored are one transaction there. Kafka's own group offsets are written now and
 // then, as a hint for tools that show lag, and never read.
 //
-// One goroutine polls, writes and polls again. While the store is away nothing is
-// polled, so memory stays within one batch and one fetch per broker, and the
-// records wait in Kafka. A batch that could not be written is written again, the
+// One goroutine polls. What it fetched waits in a run for each partition, and four
+// lanes write batches of them side by side, each of partitions of its own: while a
+// lane's batch is written the next one is prepared. A batch ends at Options.BatchRows
+// or BatchBytes; one that is not full begins 200 ms after the one before it at the soonest.
+// While the store is away no more than eight such batches wait, 64 MiB (and what the
+// client fetches ahead, one fetch per broker); then nothing is polled, Ready says so,
+// and the records wait in Kafka. A batch that could not be written is written again, the
 // same one, until it is stored, or its partitions went to another consumer, or the
 // store says that its position moved (ErrMoved): then what is in hand is dropped
-// and read again from where the store is. Rebalances are let through between two
-// attempts; whichever consumer writes first wins, the other gets ErrMoved.
+// and read again from where the store is. Whichever consumer writes first wins, the
+// other gets ErrMoved.
 //
 // What is gone is never jumped over. When Kafka no longer has the record at a
 // stored position (retention was faster), or its log ends before that position (a
@@ -40,9 +44,10 @@ import (
 
 // Defaults of Options.
 const (
-	Topic     = "footfall.events"
-	Group     = "footfall-sink"
-	BatchRows = 10_000
+	Topic      = "footfall.events"
+	Group      = "footfall-sink"
+	BatchRows  = 10_000
+	BatchBytes = 8 << 20
 )
 
 // Options of a Consumer, of Tail and of Check.
@@ -50,8 +55,9 @@ type Options struct {
 	Kafka kafka.Cluster
 	// Topic and Group have the defaults above.
 	Topic, Group string
-	// BatchRows is the most records of one batch; BatchRows by default.
-	BatchRows int
+	// BatchRows and BatchBytes are the most records of one batch and the most bytes of
+	// them, but for a batch of one; the defaults above.
+	BatchRows, BatchBytes int
 	// Committed, if not nil, is told after each batch the next offset of the
 	// partitions in it, and the stored positions whenever they were read: what a commit
 	// without an answer stored is told then. So it can hear the same offset again, or
@@ -73,6 +79,9 @@ func (o Options) withDefaults() Options {
 	if o.BatchRows <= 0 {
 		o.BatchRows = BatchRows
 	}
+	if o.BatchBytes <= 0 {
+		o.BatchBytes = BatchBytes
+	}
 	if o.Committed == nil {
 		o.Committed = func(map[int32]int64) {}
 	}
@@ -87,17 +96,19 @@ func (o Options) withDefaults() Options {
 
 // Consumer moves records from a topic to a store.
 type Consumer struct {
-	o      Options
-	store  Store
-	lost   *metrics.Counter
-	lag    *metrics.Gauge
-	rejoin *metrics.Counter
+	o       Options
+	store   Store
+	lost    *metrics.Counter
+	lag     *metrics.Gauge
+	holding *metrics.Gauge
+	rejoin  *metrics.Counter
 
 	telling sync.Mutex // held while Committed runs
 
 	mu      sync.Mutex
 	kafka   error           // why Kafka is away, nil when it is not
-	writing error           // why the store does not take the batch in hand
+	writing error           // why the store does not tell positions
+	batches map[int]error   // why it does not take a lane's batch
 	stopped map[int32]error // partitions that wait for a person
 }
 
@@ -107,10 +118,12 @@ var errStarting = errors.New("not connected yet")
 func New(o Options, store Store) *Consumer {
 	o = o.withDefaults()
 	return &Consumer{
-		o: o, store: store, kafka: errStarting, stopped: map[int32]error{},
-		lost:   o.Metrics.GetOrCreateCounter("footfall_events_lost_total"),
-		lag:    o.Metrics.GetOrCreateGauge("footfall_sink_lag_records", nil),
-		rejoin: o.Metrics.GetOrCreateCounter(`footfall_sink_errors_total{action="rejoin"}`),
+		o: o, store: store, kafka: errStarting,
+		batches: map[int]error{}, stopped: map[int32]error{},
+		lost:    o.Metrics.GetOrCreateCounter("footfall_events_lost_total"),
+		lag:     o.Metrics.GetOrCreateGauge("footfall_sink_lag_records", nil),
+		holding: o.Metrics.GetOrCreateGauge("footfall_sink_held_bytes", nil),
+		rejoin:  o.Metrics.GetOrCreateCounter(`footfall_sink_errors_total{action="rejoin"}`),
 	}
 }
 
@@ -146,7 +159,11 @@ func (c *Consumer) Ready() error {
 		list = append(list, fmt.Errorf("kafka is away: %w", c.kafka))
 	}
 	if c.writing != nil {
-		list = append(list, fmt.Errorf("store takes no batch: %w", c.writing))
+		list = append(list, fmt.Errorf("store tells no positions: %w", c.writing))
+	}
+	for _, err := range c.batches { // one speaks for all
+		list = append(list, fmt.Errorf("store takes no batch: %w", err))
+		break
 	}
 	for p, err := range c.stopped {
 		list = append(list, fmt.Errorf("partition %d is stopped: %w", p, err))
@@ -158,6 +175,16 @@ func (c *Consumer) note(which *error, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*which = err
+}
+
+func (c *Consumer) noteLane(index int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		delete(c.batches, index)
+		return
+	}
+	c.batches[index] = err
 }
 
 const (

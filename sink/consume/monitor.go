@@ -8,18 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const (
-	monitorEvery = 3 * time.Second
-	hintEvery    = 5 * time.Second
-)
+const monitorEvery = 3 * time.Second
 
 // hint tells Kafka the positions, for tools that show a group's lag. Nothing
 // depends on it, so its errors are of no interest.
 func (s *session) hint(ctx context.Context, wait bool) {
-	if !wait && time.Since(s.hinted) < hintEvery {
-		return
-	}
-	s.hinted = time.Now()
 	offsets := map[int32]kgo.EpochOffset{}
 	s.owned.Lock()
 	for p, n := range s.next {
@@ -52,6 +45,7 @@ func (s *session) monitor(ctx context.Context) {
 		s.note(&s.kafka, s.client.Explain(err))
 		if err == nil {
 			s.lag.Set(float64(s.behind(ends)))
+			s.hint(ctx, false)
 		}
 		if !sleep(ctx, monitorEvery) {
 			return

@@ -54,10 +54,9 @@ func (s *session) takenAway(_ context.Context, _ *kgo.Client, topics map[string]
 	}
 	s.owned.Lock()
 	for _, p := range partitions {
-		delete(s.next, p)
+		s.end(p)
 	}
 	s.owned.Unlock()
-	s.losses.Add(1)
 	s.o.Logger.Info("partitions taken away", "topic", s.o.Topic, "partitions", partitions)
 }
 
@@ -90,7 +89,7 @@ func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64
 		}
 	}
 	s.owned.Lock()
-	maps.Copy(s.next, begin)
+	s.begin(begin)
 	s.owned.Unlock()
 	s.tell(begin)
 	return begin, nil
@@ -156,7 +155,7 @@ func (s *session) within(p int32, next, start, end int64) bool {
 // stopPartition lets a partition wait for a person.
 func (s *session) stopPartition(p int32, why error, lost int64) {
 	s.owned.Lock()
-	delete(s.next, p)
+	s.end(p)
 	s.owned.Unlock()
 	s.client.PauseFetchPartitions(map[string][]int32{s.o.Topic: {p}})
 	s.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,12 +31,13 @@ type session struct {
 	fail    context.CancelCauseFunc // ends the session
 	ready   chan struct{}           // closed once client and admin are set
 
-	// losses counts the times partitions were taken away.
-	losses atomic.Int64
-	hinted time.Time
-
-	owned sync.Mutex
+	owned sync.Mutex      // guards what follows, and what is in the lanes
 	next  map[int32]int64 // stored position of each partition that is ours
+	lanes []*lane
+	held  int           // bytes of the records that are fetched and not stored
+	moved []int32       // partitions whose positions have to be read again
+	wake  func()        // ends a poll
+	news  chan struct{} // closed when there is something new in the runs
 }
 
 // session joins the group and consumes until ctx ends or something needs a new
@@ -45,7 +45,11 @@ type session struct {
 func (c *Consumer) session(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	s := &session{Consumer: c, fail: fail, ready: make(chan struct{}), next: map[int32]int64{}}
+	s := &session{Consumer: c, fail: fail, ready: make(chan struct{}), next: map[int32]int64{},
+		wake: func() {}, news: make(chan struct{})}
+	for i := range lanes {
+		s.lanes = append(s.lanes, &lane{session: s, index: i, runs: map[int32]*run{}})
+	}
 	if err := s.identify(ctx); err != nil {
 		return err
 	}
@@ -113,22 +117,72 @@ func (s *session) leave() {
 	}
 }
 
+// consume polls into the runs and reads positions again where a lane says so: both
+// in one place, so that nothing fetched before a position moved is taken for what
+// comes after it.
 func (s *session) consume(ctx context.Context) error {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, l := range s.lanes {
+		writing.Go(func() { l.work(ctx) })
+	}
 	for {
-		fetches := s.client.PollRecords(ctx, s.o.BatchRows)
+		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if err := s.judge(ctx, fetches); err != nil {
 			return err
 		}
-		if b := s.batch(fetches); len(b.Parts) > 0 {
-			if err := s.write(ctx, b); err != nil {
+		s.take(fetches)
+		if moved := s.movedPartitions(); len(moved) > 0 {
+			if err := s.reposition(ctx, moved); err != nil {
 				return err
 			}
-			s.hint(ctx, false)
 		}
 		s.client.AllowRebalance()
+		s.awaitRoom(ctx)
+	}
+}
+
+// poll returns what is fetched, or nothing as soon as a lane wants its positions
+// read again. In either case no rebalance takes place before AllowRebalance.
+func (s *session) poll(ctx context.Context) kgo.Fetches {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.owned.Lock()
+	s.wake = cancel
+	if len(s.moved) > 0 {
+		cancel()
+	}
+	s.owned.Unlock()
+	return s.client.PollRecords(ctx, s.o.BatchRows)
+}
+
+func (s *session) movedPartitions() []int32 {
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	list := s.moved
+	s.moved = nil
+	return list
+}
+
+// awaitRoom waits while so much is fetched and not stored that no more is polled.
+func (s *session) awaitRoom(ctx context.Context) {
+	for {
+		s.owned.Lock()
+		full, news := s.held >= heldBatches*s.o.BatchBytes && len(s.moved) == 0, s.news
+		s.owned.Unlock()
+		if !full {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		}
 	}
 }
 
@@ -139,6 +193,7 @@ func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
 		group, isGroup := errors.AsType[*kgo.ErrGroupSession](err)
 		switch {
 		case end != nil:
+		case errors.Is(err, context.Canceled): // by wake
 		case isGroup:
 			s.note(&s.kafka, group) // the client joins again by itself
 			s.o.Logger.Warn("group is not joined", "group", s.o.Group, "err", group)
@@ -152,40 +207,4 @@ func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
 		}
 	})
 	return end
-}
-
-// batch cuts what was fetched into parts that begin at the stored positions.
-func (s *session) batch(fetches kgo.Fetches) Batch {
-	b := Batch{ClusterID: s.cluster, Topic: s.o.Topic, TopicID: s.topicID}
-	s.owned.Lock()
-	defer s.owned.Unlock()
-	at := map[int32]int{} // index in b.Parts: a partition may come in several pieces
-	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		next, ours := s.next[f.Partition]
-		if !ours || len(f.Records) == 0 {
-			return
-		}
-		i, there := at[f.Partition]
-		if !there {
-			i = len(b.Parts)
-			at[f.Partition] = i
-			b.Parts = append(b.Parts, Part{Partition: f.Partition, From: next, To: next})
-		}
-		p := &b.Parts[i]
-		for _, r := range f.Records {
-			if r.Offset < p.To {
-				continue
-			}
-			p.Records = append(p.Records, recordOf(r))
-			p.To = r.Offset + 1
-		}
-	})
-	full := b.Parts[:0]
-	for _, p := range b.Parts {
-		if len(p.Records) > 0 {
-			full = append(full, p)
-		}
-	}
-	b.Parts = full
-	return b
 }

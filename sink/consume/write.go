@@ -13,60 +13,84 @@ type pauser interface {
 	Pause() time.Duration
 }
 
-// write stores a batch, however often it takes. It returns an error only to end
-// the session.
-func (s *session) write(ctx context.Context, b Batch) error {
-	for failures := 0; ; failures++ {
-		losses := s.losses.Load()
+// write stores a batch, however often it takes, unless the runs that it was cut from
+// die meanwhile or the session ends.
+func (l *lane) write(ctx context.Context, j job) {
+	defer l.release(j)
+	for failures := 0; ctx.Err() == nil; failures++ {
+		if l.anyDead(j) {
+			l.drop(j) // of the others the position did not move either
+			break
+		}
 		writing, cancel := grace(ctx, shutdownMax)
-		err := s.store.Write(writing, b)
+		err := j.write(writing)
 		cancel()
 		switch {
 		case err == nil:
-			s.note(&s.writing, nil)
-			s.advance(b)
-			return nil
+			l.noteLane(l.index, nil)
+			l.advance(j)
+			return
 		case errors.Is(err, ErrMoved):
-			s.note(&s.writing, nil)
-			s.o.Logger.Info("positions moved under a batch", "partitions", len(b.Parts))
-			return s.reposition(ctx, partitionsOf(b))
+			l.o.Logger.Info("positions moved under a batch", "partitions", len(j.batch.Parts))
+			l.noteLane(l.index, nil)
+			l.drop(j)
+			return
 		}
-		s.note(&s.writing, err)
-		s.o.Logger.Warn("batch is not stored yet", "attempts", failures+1, "err", err)
+		l.noteLane(l.index, err)
+		l.o.Logger.Warn("batch is not stored yet", "attempts", failures+1, "err", err)
 		least := time.Duration(0)
 		if p, ok := errors.AsType[pauser](err); ok {
 			least = p.Pause()
 		}
-		s.client.AllowRebalance()
-		if !sleep(ctx, backoff(failures, least)) {
-			return context.Cause(ctx)
-		}
-		if s.losses.Load() != losses {
-			return s.reposition(ctx, partitionsOf(b))
-		}
+		sleep(ctx, backoff(failures, least))
 	}
+	l.noteLane(l.index, nil)
 }
 
-func partitionsOf(b Batch) []int32 {
-	list := make([]int32, len(b.Parts))
-	for i, p := range b.Parts {
-		list[i] = p.Partition
+// release gives back the room of a batch.
+func (l *lane) release(j job) {
+	l.owned.Lock()
+	defer l.owned.Unlock()
+	l.held -= j.bytes
+	l.changed()
+}
+
+func (l *lane) anyDead(j job) bool {
+	l.owned.Lock()
+	defer l.owned.Unlock()
+	for _, r := range j.runs {
+		if r.dead {
+			return true
+		}
 	}
-	return list
+	return false
+}
+
+// drop ends the runs of a batch; the poller reads their positions again.
+func (l *lane) drop(j job) {
+	l.owned.Lock()
+	defer l.owned.Unlock()
+	for _, r := range j.runs {
+		if !r.dead {
+			l.moved = append(l.moved, r.partition)
+			l.kill(r)
+		}
+	}
+	l.wake()
 }
 
 // advance takes note of a stored batch.
-func (s *session) advance(b Batch) {
-	next := make(map[int32]int64, len(b.Parts))
-	s.owned.Lock()
-	for _, p := range b.Parts {
+func (l *lane) advance(j job) {
+	next := make(map[int32]int64, len(j.batch.Parts))
+	l.owned.Lock()
+	for i, p := range j.batch.Parts {
 		next[p.Partition] = p.To
-		if _, ours := s.next[p.Partition]; ours {
-			s.next[p.Partition] = p.To
+		if !j.runs[i].dead {
+			l.next[p.Partition] = p.To
 		}
 	}
-	s.owned.Unlock()
-	s.tell(next)
+	l.owned.Unlock()
+	l.tell(next)
 }
 
 // tell passes positions that are stored on to Committed. Partitions can be assigned

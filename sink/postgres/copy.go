@@ -81,7 +81,8 @@ func createStage(ctx context.Context, tx pgx.Tx) error {
 }
 
 // unstage stores the staged rows of the numbers [from, to) that are not in the
-// table yet, and returns the numbers of those.
+// table yet, and returns the numbers of those. A temporary table is read in the order
+// in which it was filled, so rows are stored in the order of live.
 func unstage(ctx context.Context, tx pgx.Tx, from, to int) (inserted []int32, err error) {
 	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),

@@ -43,9 +43,9 @@ import (
 	"footfall/event"
 )
 
-// connectionsMax bounds the pool: one writes, one makes partitions or reads an
-// outcome, the others serve readers.
-const connectionsMax = 4
+// connectionsMax bounds the pool: four write side by side, one makes partitions or
+// reads an outcome, the others serve readers.
+const connectionsMax = 8
 
 // Options of a Store. Logger and Metrics may be nil.
 type Options struct {

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +15,9 @@ import (
 // work is a batch on its way into the database: its records decoded and encoded as
 // binary tuples, and what became of each.
 type work struct {
-	consume.Batch       // parts in the order of partitions
-	rows          []row // of all parts, in the order of partition and offset
+	consume.Batch        // parts in the order of partitions
+	rows          []row  // of all parts, in the order of partition and offset
+	ordered       []*row // those that were readable, in the order of id
 	tally         []tally
 	path          path
 	hits          int // bad rows found by COPY's line number
@@ -74,7 +77,22 @@ func (s *Store) prepare(b consume.Batch) *work {
 		decoding.Go(func() { s.prepareRows(rows, i, b.Parts[i].Records) })
 	}
 	decoding.Wait()
+	w.order()
 	return w
+}
+
+// order sorts by id, and what has the same id by place in the batch.
+func (w *work) order() {
+	w.ordered = make([]*row, 0, len(w.rows))
+	for i := range w.rows {
+		if w.rows[i].state == pending {
+			w.ordered = append(w.ordered, &w.rows[i])
+		}
+	}
+	slices.SortFunc(w.ordered, func(a, b *row) int {
+		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), a.part-b.part,
+			int(a.record.Offset-b.record.Offset))
+	})
 }
 
 func (s *Store) prepareRows(rows []row, part int, records []consume.Record) {
@@ -121,6 +139,18 @@ func (r *row) refuse(reason event.Reason, sqlstate, detail string) {
 	r.state, r.reason, r.sqlstate, r.detail = refused, reason, sqlstate, detail
 }
 
+// begin forgets what earlier calls with the batch have found out: since then the
+// database may have become another.
+func (w *work) begin() {
+	w.restart()
+	w.path, w.hits, w.tries = direct, 0, 0
+	for i := range w.rows {
+		if r := &w.rows[i]; r.state == refused && r.reason == event.RefusedByDatabase {
+			r.state = pending
+		}
+	}
+}
+
 // restart forgets what an attempt that was rolled back has stored. Refusals stay.
 func (w *work) restart() {
 	clear(w.tally)
@@ -135,25 +165,21 @@ func (w *work) restart() {
 // live returns the pending rows, of several with the same id only the first, and
 // none whose id is stored: what COPY may take without stumbling over itself. The
 // time is inside the id, so the id alone is the key.
+//
+// They come in the order of the key. Transactions that store the same ids at the same
+// time then wait for each other in one direction only, which is no deadlock.
 func (w *work) live() []*row {
-	seen := make(map[event.UUID]struct{}, len(w.rows))
-	for i := range w.rows {
-		if w.rows[i].state == stored {
-			seen[w.rows[i].id] = struct{}{}
-		}
-	}
 	rows := make([]*row, 0, len(w.rows))
-	for i := range w.rows {
-		r := &w.rows[i]
-		if r.state != pending {
+	for _, r := range w.ordered {
+		if r.state == refused {
 			continue
 		}
-		if _, twice := seen[r.id]; !twice {
-			seen[r.id] = struct{}{}
-			rows = append(rows, r)
+		if n := len(rows); n > 0 && rows[n-1].id == r.id {
+			continue
 		}
+		rows = append(rows, r)
 	}
-	return rows
+	return slices.DeleteFunc(rows, func(r *row) bool { return r.state == stored })
 }
 
 // settle turns what is left of the batch into counts: every record is inserted,

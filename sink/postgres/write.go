@@ -24,11 +24,20 @@ const (
 // Only a batch that takes too long, or has bad rows that are hard to find, is split
 // into several transactions; when a later one then fails, another attempt gets
 // consume.ErrMoved, and the stored positions tell what is left.
-func (s *Store) Write(ctx context.Context, b consume.Batch) error {
+func (s *Store) Write(ctx context.Context, b consume.Batch) error { return s.Prepare(b)(ctx) }
+
+// Prepare decodes and encodes a batch, and returns what then writes it, see Write. It
+// speaks with no database. The encoded rows take about the room of the records.
+func (s *Store) Prepare(b consume.Batch) func(context.Context) error {
+	w := s.prepare(b)
+	return func(ctx context.Context) error { return s.writeWork(ctx, w) }
+}
+
+func (s *Store) writeWork(ctx context.Context, w *work) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptMax)
 	defer cancel()
 	started := time.Now()
-	w := s.prepare(b)
+	w.begin()
 	if s.staging.Load() > 0 {
 		w.path = staged
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"footfall/collector"
+	"footfall/collector/sites"
 	"footfall/event"
 
 	"github.com/alecthomas/kong"
@@ -44,6 +45,7 @@ type cli struct {
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
 	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring the schema of the database up to date; a sink does that at its start if it may."`
 	Secret    secretCmd    `cmd:"" help:"Make a secret for a site's servers."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
@@ -67,8 +69,9 @@ type collectorFlags struct {
 }
 
 type sinkFlags struct {
-	Group     string `help:"Consumer group of the sink." default:"footfall-sink"`
-	BatchRows count  `help:"Most rows of one COPY." default:"10000"`
+	Group     string    `help:"Consumer group of the sink." default:"footfall-sink"`
+	BatchRows count     `help:"Most rows of one COPY." default:"10000"`
+	Retention retention `help:"How long events are kept, in whole days of occurred_at, like 400d; 0s for ever. Needs the role footfall_eraser." default:"0s"`
 }
 
 type adminFlags struct {
@@ -213,9 +216,9 @@ func readDuration(s string) (duration, error) {
 }
 
 func readRetention(s string) (retention, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is not a duration like 24h or 0s", s)
+	d, err := sites.ParseRetention(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q %w", s, err)
 	}
 	return retention(d), nil
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"footfall/kafka"
 	"footfall/sink"
+	"footfall/sink/postgres"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -53,12 +55,28 @@ func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 
 func (c *sinkFlags) options(p *program, set *metrics.Set, cluster kafka.Cluster, topic, databaseURL string) sink.Options {
 	return sink.Options{Kafka: cluster, Topic: topic, Group: c.Group,
-		BatchRows: int(c.BatchRows), DatabaseURL: databaseURL, Logger: p.log, Metrics: set}
+		BatchRows: int(c.BatchRows), DatabaseURL: databaseURL, Retention: c.retention(p), Logger: p.log, Metrics: set}
+}
+
+// retention reads the sites' part of it from footfall.yaml each time, so that a change
+// there needs no restart.
+func (c *sinkFlags) retention(p *program) func() (postgres.Retention, error) {
+	return func() (postgres.Retention, error) {
+		r := postgres.Retention{All: time.Duration(c.Retention), Sites: map[string]time.Duration{}}
+		rules, err := readRules(p.settings)
+		if rules == nil || err != nil {
+			return r, err
+		}
+		for _, name := range rules.Names() {
+			r.Sites[name] = rules.Get(name).Retention
+		}
+		return r, nil
+	}
 }
 
 // sinkHealth is unavailable while records cannot be stored: that is all a sink does.
 func sinkHealth(s *sink.Sink) health {
 	return health{"sink", func(context.Context) (refused, degraded error) {
-		return s.Ready(), nil
+		return s.Ready(), s.Warning()
 	}}
 }

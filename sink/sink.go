@@ -26,6 +26,8 @@ type Options struct {
 	// Topic and Group are consume.Topic and consume.Group by default.
 	Topic, Group string
 	DatabaseURL  string
+	// Retention says for how long events are kept; see postgres.Options.
+	Retention func() (postgres.Retention, error)
 	// BatchRows is the most records of one transaction; consume.BatchRows by default.
 	BatchRows int
 	// Committed, if not nil, is told what is stored, by partition, as the next offset:
@@ -94,7 +96,7 @@ const (
 func (s *Sink) open(ctx context.Context) *postgres.Store {
 	for pause := openPauseMin; ; pause = min(2*pause, openPauseMax) {
 		store, err := postgres.Open(ctx, postgres.Options{
-			DatabaseURL: s.o.DatabaseURL, Logger: s.o.Logger, Metrics: s.o.Metrics})
+			DatabaseURL: s.o.DatabaseURL, Retention: s.o.Retention, Logger: s.o.Logger, Metrics: s.o.Metrics})
 		if err == nil {
 			return store
 		}
@@ -122,6 +124,14 @@ func (s *Sink) Ready() error {
 		return fmt.Errorf("postgres is away: %w", away)
 	}
 	return consumer.Ready()
+}
+
+// Warning returns what endangers events that flow: see postgres.Store.Warning.
+func (s *Sink) Warning() error {
+	if store := s.Store(); store != nil {
+		return store.Warning()
+	}
+	return nil
 }
 
 // Store returns the open database, or nil before it is open and after Run. It

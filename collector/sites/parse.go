@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -139,6 +141,14 @@ var keys = map[string]func(*Site, ast.Node) error{
 		}
 		return nil
 	},
+	"retention": func(s *Site, n ast.Node) (err error) {
+		var text string
+		if err := yaml.NodeToValue(n, &text); err != nil {
+			return errors.New(notRetention)
+		}
+		s.Retention, err = ParseRetention(text)
+		return err
+	},
 	"secrets": func(s *Site, n ast.Node) error {
 		list, err := texts(n)
 		for i, text := range list {
@@ -150,6 +160,26 @@ var keys = map[string]func(*Site, ast.Node) error{
 		}
 		return err
 	},
+}
+
+const notRetention = "is not a duration like 90d, 24h or 0s"
+
+// ParseRetention reads how long something is kept: whole days like 90d, or a duration as
+// Go writes it, from 0.
+func ParseRetention(s string) (time.Duration, error) {
+	const day, most = 24 * time.Hour, 100_000
+	if number, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 || n > most {
+			return 0, errors.New(notRetention)
+		}
+		return time.Duration(n) * day, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errors.New(notRetention)
+	}
+	return d, nil
 }
 
 func keyNames() string {

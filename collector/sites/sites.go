@@ -19,6 +19,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // What is kept of a visitor's address.
@@ -41,12 +42,13 @@ type Site struct {
 	// "*.shop.example" every name below it, "null" a page without an origin (a file, a
 	// sandboxed frame). None means any.
 	Hostnames []string
-	IP        string   // IPNone, IPCut or IPFull
-	Query     []string // keys of a page's query that are kept beside utm_*, ref and source
-	GPC       bool     // honour Sec-GPC: no visitor, session or user in the event
-	DNT       bool     // the same for DNT: 1
-	Bots      string   // BotsFlag or BotsRefuse
-	Rate      float64  // events a second; 0 for the collector's default
+	IP        string        // IPNone, IPCut or IPFull
+	Query     []string      // keys of a page's query that are kept beside utm_*, ref and source
+	GPC       bool          // honour Sec-GPC: no visitor, session or user in the event
+	DNT       bool          // the same for DNT: 1
+	Bots      string        // BotsFlag or BotsRefuse
+	Rate      float64       // events a second; 0 for the collector's default
+	Retention time.Duration // how long the sink keeps its events; 0 for as long as all
 	secrets   []digest
 }
 

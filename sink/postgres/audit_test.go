@@ -36,15 +36,15 @@ func busy(t *testing.T) (*Store, string, event.UUID) {
 
 func TestAuditFindsNothingWhereNothingIs(t *testing.T) {
 	t.Parallel()
-	s, url := open(t)
-	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+	empty, _ := open(t)
+	if a := audited(t, empty, AuditOptions{}); len(a.Problems) > 0 {
 		t.Errorf("an empty database has problems %q", a.Problems)
 	}
-	own(t, s, 0)
-	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+	own(t, empty, 0)
+	if a := audited(t, empty, AuditOptions{}); len(a.Problems) > 0 {
 		t.Errorf("a database with a position has problems %q", a.Problems)
 	}
-	s, url, _ = busy(t)
+	s, url, _ := busy(t)
 	for range 2 {
 		for _, o := range []AuditOptions{{}, {Since: time.Now().Add(-time.Hour)}, {Since: time.Now().Add(time.Hour)},
 			{Within: AuditWithin}} {

@@ -20,10 +20,13 @@ type Report struct {
 	Events          int64
 	EventsExact     bool
 	DeadLetters     int64
-	StrayRows       bool      // events_default holds rows
+	StrayRows       int64     // in events_default; StrayRowsMax stands for more
 	OldestPartition time.Time // start of its day, UTC; zero when there is none
 	NewestPartition time.Time // start of its day, UTC; zero when there is none
 }
+
+// StrayRowsMax bounds the counting of stray rows.
+const StrayRowsMax = 1000
 
 // Problems says in short sentences what endangers stored events.
 func (r *Report) Problems() []string {
@@ -37,12 +40,16 @@ func (r *Report) Problems() []string {
 	if r.SynchronousCommit == "off" {
 		list = append(list, "synchronous_commit is off: the sink turns it on for its own commits")
 	}
-	if r.Migrations != r.MigrationsWanted {
-		list = append(list, fmt.Sprintf("schema is at migration %d, this program knows %d",
+	if r.Migrations < r.MigrationsWanted {
+		list = append(list, fmt.Sprintf("schema is at migration %d, this program knows %d: run footfall migrate",
 			r.Migrations, r.MigrationsWanted))
 	}
-	if r.StrayRows {
-		list = append(list, "events_default holds rows: days without a partition of their own")
+	if n := r.StrayRows; n > 0 {
+		more := ""
+		if n == StrayRowsMax {
+			more = " and more"
+		}
+		list = append(list, fmt.Sprintf("events_default holds %d rows%s, of days without a partition", n, more))
 	}
 	return list
 }
@@ -55,7 +62,7 @@ select current_setting('server_version'), current_setting('fsync')::bool,
 	(select version from footfall.schema_version),
 	(select count(*) from (select from footfall.events limit $1) x),
 	(select count(*) from footfall.dead_letters),
-	exists (select from footfall.events_default),
+	(select count(*) from (select from footfall.events_default limit $2) x),
 	(select min(relname) from days), (select max(relname) from days)`
 
 // Check looks at the server and the tables. It changes nothing.
@@ -63,7 +70,7 @@ func (s *Store) Check(ctx context.Context) (*Report, error) {
 	r := &Report{MigrationsWanted: migrationsWanted()}
 	const exactMax = 100_000
 	var oldest, newest *string
-	err := s.pool.QueryRow(ctx, checkSQL, exactMax+1).Scan(&r.Version, &r.Fsync, &r.FullPageWrites,
+	err := s.pool.QueryRow(ctx, checkSQL, exactMax+1, StrayRowsMax).Scan(&r.Version, &r.Fsync, &r.FullPageWrites,
 		&r.SynchronousCommit, &r.Migrations, &r.Events, &r.DeadLetters, &r.StrayRows,
 		&oldest, &newest)
 	if err != nil {

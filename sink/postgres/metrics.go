@@ -14,6 +14,7 @@ type meters struct {
 	inserted   *metrics.Counter
 	duplicate  *metrics.Counter
 	strayDays  *metrics.Counter
+	strayRows  *metrics.Gauge
 	batchRows  *metrics.Histogram
 	writeTime  *metrics.Histogram
 	freshness  *metrics.Histogram
@@ -27,6 +28,7 @@ func newMeters(set *metrics.Set) meters {
 		inserted:   set.GetOrCreateCounter("footfall_rows_inserted_total"),
 		duplicate:  set.GetOrCreateCounter("footfall_rows_duplicate_total"),
 		strayDays:  set.GetOrCreateCounter("footfall_days_without_partition_total"),
+		strayRows:  set.GetOrCreateGauge("footfall_rows_without_partition", nil),
 		batchRows:  set.GetOrCreateHistogram("footfall_batch_rows"),
 		writeTime:  set.GetOrCreateHistogram("footfall_write_seconds"),
 		freshness:  set.GetOrCreateHistogram("footfall_freshness_seconds"),

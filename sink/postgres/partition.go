@@ -14,25 +14,23 @@ import (
 )
 
 // The days that get a partition of their own: those around today at start and
-// every hour, others when a row of theirs comes. Rows beyond daysPast and
+// every ten minutes, others when a row of theirs comes. The server API takes events of
+// 400 days ago, and they may wait for a month on the way. Rows beyond daysPast and
 // daysFuture go to events_default: no sender can make thousands of tables.
 const (
 	daysBehind = 2
 	daysAhead  = 7
-	daysPast   = 400
+	daysPast   = 430
 	daysFuture = 2
 )
 
 const daySeconds = 24 * 60 * 60
 
-// partitionLock is held while a partition is made.
-const partitionLock = 0x666f6f7464617973 // "footdays"
-
 type dayState byte
 
 const (
 	dayMade  dayState = iota + 1
-	dayStray          // its rows are in events_default already
+	dayStray          // its rows are in events_default
 )
 
 func dayOf(t time.Time) int64 {
@@ -52,23 +50,6 @@ func daysAround(now time.Time) []int64 {
 		days = append(days, d)
 	}
 	return days
-}
-
-// keepDays makes the next days' partitions until ctx ends.
-func (s *Store) keepDays(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			s.forgetDays() // somebody may have dropped one
-			if err := s.ensureDays(ctx, daysAround(now)); err != nil && ctx.Err() == nil {
-				s.log.Warn("partitions are not all made", "err", err)
-			}
-		}
-	}
 }
 
 // ensureDays makes the partitions that are not known to exist.
@@ -94,7 +75,8 @@ func (s *Store) ensureDays(ctx context.Context, days []int64) error {
 	return nil
 }
 
-// forgetDays makes the next batch look again which partitions there are.
+// forgetDays makes the next batch look again which partitions there are: somebody may
+// have dropped one.
 func (s *Store) forgetDays() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,50 +84,55 @@ func (s *Store) forgetDays() {
 }
 
 // makeDay makes one partition, and reports 0 when it could not now but rows may go
-// on to events_default.
+// on to events_default. The function it calls has the right to do so that a sink has
+// not, and says what it locks.
 func (s *Store) makeDay(ctx context.Context, day int64) (dayState, error) {
 	name := partitionName(day)
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return attachDay(ctx, tx, day) })
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	switch {
-	case err == nil:
-		return dayMade, nil
-	case ok && pg.Code == "23514":
-		s.meters.strayDays.Inc()
-		s.log.Warn("rows of a day stay in footfall.events_default",
-			"partition", name, "detail", pg.Message)
-		return dayStray, nil
-	case ok && pg.Code == "55P03":
+	var state string
+	err := s.pool.QueryRow(ctx, "select footfall.make_day($1)", dayStart(day)).Scan(&state)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" {
 		s.log.Warn("partition waits: footfall.events_default is in use", "partition", name)
 		return 0, nil
 	}
-	return 0, err
+	switch {
+	case err != nil:
+		return 0, err
+	case state == "stray" || state == "taken":
+		s.meters.strayDays.Inc()
+		s.log.Warn("rows of a day go to footfall.events_default", "partition", name, "why", state)
+		return dayStray, nil
+	}
+	return dayMade, nil
 }
 
-// attachDay makes a table and attaches it, which readers of the parent do not
-// notice: CREATE TABLE … PARTITION OF would lock them out. Only events_default is
-// locked for the moment of the check that it has no row of the day.
-func attachDay(ctx context.Context, tx pgx.Tx, day int64) error {
-	name := partitionName(day)
-	if _, err := tx.Exec(ctx, "set local lock_timeout = '1s'"); err != nil {
-		return err
+// drain moves rows out of events_default, day by day, into partitions of their own. Days
+// too far away keep none, and a day whose table is there and detached cannot have one.
+func (s *Store) drain(ctx context.Context, now time.Time) error {
+	rows, err := s.pool.Query(ctx, `select distinct (occurred_at at time zone 'UTC')::date as day
+		from footfall.events_default where occurred_at >= $1 and occurred_at < $2 order by day`,
+		dayStart(dayOf(now)-daysPast), dayStart(dayOf(now)+daysAhead+1))
+	if err != nil {
+		return fmt.Errorf("look into footfall.events_default: %w", err)
 	}
-	const lock = "select pg_advisory_xact_lock($1)"
-	if _, err := tx.Exec(ctx, lock, int64(partitionLock)); err != nil {
-		return err
+	days, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return fmt.Errorf("look into footfall.events_default: %w", err)
 	}
-	var there bool
-	const ask = "select to_regclass($1) is not null"
-	if err := tx.QueryRow(ctx, ask, name).Scan(&there); err != nil || there {
-		return err
+	var errs []error
+	for _, day := range days {
+		var n int64
+		err := s.pool.QueryRow(ctx, "select footfall.drain_day($1)", day).Scan(&n)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("drain footfall.events_default of %s: %w",
+				day.Format(time.DateOnly), err))
+			continue
+		}
+		if n > 0 {
+			s.log.Info("rows moved from footfall.events_default", "partition",
+				partitionName(dayOf(day)), "rows", n)
+		}
 	}
-	const form = "2006-01-02 15:04:05+00"
-	_, err := tx.Exec(ctx, fmt.Sprintf(`create table %[1]s
-		(like footfall.events including defaults including constraints);
-		alter table footfall.events attach partition %[1]s for values from ('%[2]s') to ('%[3]s')`,
-		name, dayStart(day).Format(form), dayStart(day+1).Format(form)),
-		pgx.QueryExecModeSimpleProtocol)
-	return err
+	return errors.Join(errs...)
 }
 
 func partitionName(day int64) string {

@@ -19,7 +19,7 @@
 //   - The connection dies at the commit: the position tells, on a new connection,
 //     whether it took place.
 //   - The day has no partition: it is made. Rows of a day that has none go to
-//     events_default.
+//     events_default, and from there to their own as soon as that is possible.
 //   - Everything else is the caller's to retry with the same batch; Fault.Pause
 //     says how long to wait at least. classify is the whole policy.
 //
@@ -52,8 +52,11 @@ type Options struct {
 	// DatabaseURL is a postgres:// URL or key=value string as libpq takes them. The
 	// server has to take writes: of several hosts the first that does is used.
 	DatabaseURL string
-	Logger      *slog.Logger
-	Metrics     *metrics.Set
+	// Retention, if not nil, is asked now and then for how long events are kept. It needs
+	// the rights of the role footfall_eraser.
+	Retention func() (Retention, error)
+	Logger    *slog.Logger
+	Metrics   *metrics.Set
 }
 
 // Store is a database of events. It is safe for concurrent use.
@@ -69,6 +72,9 @@ type Store struct {
 	// staging counts down the batches that go through the staging table at once:
 	// where one duplicate came, more follow, and each would cost a COPY in vain.
 	staging atomic.Int32
+
+	retention func() (Retention, error)
+	warning   atomic.Pointer[error]
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -87,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.done.Go(func() { s.keepDays(keep) })
+	s.done.Go(func() { s.keep(keep) })
 	return s, nil
 }
 
@@ -104,7 +110,7 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{pool: pool, log: o.Logger, meters: newMeters(o.Metrics),
+	return &Store{pool: pool, log: o.Logger, meters: newMeters(o.Metrics), retention: o.Retention,
 		days: map[int64]dayState{}, stop: func() {}}, nil
 }
 
@@ -159,15 +165,11 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 	for _, m := range applied {
 		s.log.Info("schema migrated", "migration", m.Name)
 	}
-	r, err := s.Check(ctx)
-	if err != nil {
+	if err := s.inspect(ctx); err != nil {
 		return err
 	}
-	for _, p := range r.Problems() {
-		s.log.Warn("database setting endangers stored events", "problem", p)
-	}
 	// A day that cannot be made now is no reason not to start: its rows have a
-	// place in events_default, and the next hour tries again.
+	// place in events_default, and keep tries again.
 	if err := s.ensureDays(ctx, daysAround(time.Now())); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return err

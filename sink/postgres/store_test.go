@@ -189,25 +189,6 @@ func TestPartitionsFollowTheDaysOfTheEvents(t *testing.T) {
 	}
 }
 
-func TestADayThatStraysIntoTheDefaultPartitionStaysThere(t *testing.T) {
-	t.Parallel()
-	s, url := open(t)
-	own(t, s, 0)
-	day := today().Add(-100 * 24 * time.Hour)
-	pgtest.Exec(t, url, `insert into footfall.events (event_id, schema, site, type, occurred_at,
-		received_at, clock, bot, transport, gpc) values (gen_random_uuid(), 1, 's', 'click', $1,
-		$1, 'client', false, 'api', false)`, day)
-	write(t, s, part(0, 0, encoded(at(day), at(day))...))
-	write(t, s, part(0, 2, encoded(at(day))...))
-	wantCounts(t, url, counts{rows: 4, in: 3, inserted: 3})
-	if n := pgtest.Get[int64](t, url, "select count(*) from footfall.events_default"); n != 4 {
-		t.Errorf("%d rows in events_default, want 4", n)
-	}
-	if n := s.meters.strayDays.Get(); n != 1 {
-		t.Errorf("stray days counted %d times, want once", n)
-	}
-}
-
 func TestAPositionIsMadeOnceAndWhereItsLogStarts(t *testing.T) {
 	t.Parallel()
 	s, url := open(t)

@@ -235,6 +235,8 @@ begin
         grant select on footfall.schema_version, footfall.events_default to footfall_ingest;
         grant insert on footfall.events, footfall.ledger, footfall.dead_letters,
             footfall.tallies, footfall.arrivals to footfall_ingest;
+        -- To tell how many there are, not what is in them.
+        grant select (id, at, reason, outcome) on footfall.dead_letters to footfall_ingest;
         -- For ON CONFLICT and RETURNING of the staging path.
         grant select (occurred_at, event_id) on footfall.events to footfall_ingest;
         grant select, insert, update on footfall.sink_offsets, footfall.spools to footfall_ingest;
@@ -247,6 +249,7 @@ begin
         grant select on footfall.schema_version, footfall.events, footfall.events_default,
             footfall.ledger, footfall.tallies, footfall.site_hours, footfall.arrivals,
             footfall.sink_offsets, footfall.spools to footfall_reader;
+        grant execute on function footfall.day_state to footfall_reader;
         -- Not what is in them.
         grant select (id, at, reason, sqlstate, cluster_id, topic_id, topic, partition,
             record_offset, outcome, resolved_at) on footfall.dead_letters to footfall_reader;

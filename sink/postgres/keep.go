@@ -1,0 +1,77 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// keepEvery is how often a store looks after its tables.
+const keepEvery = 10 * time.Minute
+
+// keep looks after the tables until ctx ends.
+func (s *Store) keep(ctx context.Context) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.tidy(ctx, now)
+		}
+	}
+}
+
+// tidy makes the next days' partitions, empties events_default, drops what is too old,
+// adds up the accounts, and looks for what a person should know. Whatever of it fails
+// is tried again the next time.
+func (s *Store) tidy(ctx context.Context, now time.Time) {
+	s.forgetDays()
+	for _, step := range []func(context.Context, time.Time) error{
+		func(ctx context.Context, now time.Time) error { return s.ensureDays(ctx, daysAround(now)) },
+		s.drain, s.expire, s.fold,
+	} {
+		if err := step(ctx, now); err != nil && ctx.Err() == nil {
+			s.log.Warn("tables are not all tidy", "err", err)
+		}
+	}
+	if err := s.inspect(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("database is not checked", "err", err)
+	}
+}
+
+func (s *Store) fold(ctx context.Context, _ time.Time) error {
+	if _, err := s.pool.Exec(ctx, "select footfall.fold()"); err != nil {
+		return fmt.Errorf("add up accounts: %w", err)
+	}
+	return nil
+}
+
+// inspect looks for what endangers events, for Warning.
+func (s *Store) inspect(ctx context.Context) error {
+	r, err := s.Check(ctx)
+	if err != nil {
+		return err
+	}
+	var list []error
+	for _, p := range r.Problems() {
+		list = append(list, errors.New(p))
+	}
+	s.meters.strayRows.Set(float64(r.StrayRows))
+	warning := errors.Join(list...)
+	if was := s.warning.Swap(&warning); warning != nil && (was == nil || *was == nil || (*was).Error() != warning.Error()) {
+		s.log.Warn("database needs a look", "problems", r.Problems())
+	}
+	return nil
+}
+
+// Warning says what endangers stored events: settings of the server, rows without a
+// partition. Nil when nothing does. As of the last look, ten minutes ago at most.
+func (s *Store) Warning() error {
+	if w := s.warning.Load(); w != nil {
+		return *w
+	}
+	return nil
+}

@@ -99,6 +99,8 @@ type Spool struct {
 	waiting atomic.Int64        // bytes of the appends in the queue
 	gap     atomic.Pointer[gap] // the last one that a reader met
 
+	pendings sync.Pool // to be used again: each is answered once, and then nobody else has it
+
 	mu       sync.Mutex
 	grown    *sync.Cond // durable or the set of segments changed
 	segments []*segment // oldest first; the last one is being written
@@ -125,9 +127,6 @@ type pending struct {
 	skipTo  uint64 // not 0: no records, but a new segment that begins with this number
 	done    chan error
 }
-
-// pendings are used again: each is answered once, and then nobody else has it.
-var pendings = sync.Pool{New: func() any { return &pending{done: make(chan error, 1)} }}
 
 // Open opens or makes the spool in a directory, locks it, and cuts what was never
 // acknowledged from its end. Close it.
@@ -218,14 +217,17 @@ func (s *Spool) submit(records [][]byte, bytes int64, skipTo uint64) error {
 	if s.waiting.Add(bytes) > waitingMax {
 		return ErrBusy
 	}
-	p := pendings.Get().(*pending)
+	p, ok := s.pendings.Get().(*pending)
+	if !ok {
+		p = &pending{done: make(chan error, 1)}
+	}
 	p.records, p.bytes, p.skipTo = records, bytes, skipTo
 	err := s.enqueue(p)
 	if err == nil {
 		err = <-p.done
 	}
 	p.records = nil
-	pendings.Put(p)
+	s.pendings.Put(p)
 	return err
 }
 

@@ -91,6 +91,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		AddressRate:    float64(c.AddressRate),
 		SiteRate:       float64(c.SiteRate),
 		TrustedProxies: c.TrustedProxies,
+		ClientHeader:   string(c.ClientHeader),
 		CountryDB:      string(c.CountryDB),
 		Script:         intake.Script{Body: script.Body, Gzip: script.Gzip, Hash: script.Hash},
 		Logger:         p.log,

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -61,7 +62,8 @@ type collectorFlags struct {
 	Hosts          hostList  `help:"Names under which the collector is reached; a request for another gets 421. Any when left out." placeholder:"HOST,…"`
 	AddressRate    rate      `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
 	SiteRate       rate      `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
-	TrustedProxies prefixes  `help:"Proxies whose X-Forwarded-For is believed, as networks." placeholder:"CIDR,…"`
+	TrustedProxies prefixes  `help:"Proxies whose word on the client's address is believed, as networks." placeholder:"CIDR,…"`
+	ClientHeader   header    `help:"The one header in which they tell it; doctor --proxy shows what came of it." default:"X-Forwarded-For" placeholder:"NAME"`
 	CountryDB      file      `name:"country-db" help:"Country database (mmdb) instead of the built-in one." placeholder:"FILE"`
 	SpoolMaxBytes  byteSize  `help:"Most that the spool may take on disk." default:"1GiB"`
 	SpoolKeep      retention `help:"How long the spool keeps what was passed on, for spool replay; it gives way when room is needed." default:"0s"`
@@ -93,6 +95,7 @@ type (
 	siteList   []string
 	hostList   []string // lower case, without a port
 	prefixes   []netip.Prefix
+	header     string  // its name
 	rate       float64 // a second; 0 for no limit
 	duration   time.Duration
 	retention  time.Duration // may be 0
@@ -150,7 +153,7 @@ func kinds(p *problems) []kong.Option {
 	return []kong.Option{
 		collect(p, readLevel), collect(p, readFormat), collect(p, readDurability), collect(p, readAddress),
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
-		collect(p, readPrefixes), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
+		collect(p, readPrefixes), collect(p, readHeader), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence),
 		collect(p, readMechanism), collect(p, readPassword),
@@ -318,6 +321,15 @@ func readHosts(s string) (list hostList, err error) {
 		list = append(list, host)
 	}
 	return list, nil
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+func readHeader(s string) (header, error) {
+	if !headerName.MatchString(s) {
+		return "", fmt.Errorf("%q is not a header's name like X-Forwarded-For", s)
+	}
+	return header(http.CanonicalHeaderKey(s)), nil
 }
 
 func readPrefixes(s string) (list prefixes, err error) {

@@ -31,6 +31,7 @@ type doctorCmd struct {
 	Admin     baseURL  `help:"Admin listener to ask." placeholder:"URL"`
 	Ready     bool     `help:"Only ask the admin listener whether the process is ready."`
 	Within    duration `help:"How long the canary may take." default:"15s"`
+	Proxy     baseURL  `help:"Only ask the collector through this proxy which address it believes to be ours, and try to deceive it." placeholder:"URL"`
 }
 
 // doctor runs checks and prints a line of each.
@@ -66,6 +67,10 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	d := &doctor{out: p.out}
 	if c.Ready {
 		d.check("ready", func() (string, error) { return c.ready(ctx) })
+		return d.verdict()
+	}
+	if c.Proxy != "" {
+		d.check("proxy", func() (string, error) { return c.proxy(ctx, p) })
 		return d.verdict()
 	}
 	if c.Collector == "" && len(c.Brokers) == 0 && c.DatabaseURL == "" && c.Admin == "" {

@@ -64,6 +64,7 @@ type Options struct {
 	AddressRate    float64  // events a second of one public address; 0 for no limit
 	SiteRate       float64  // of a site that has no rate of its own; 0 for no limit
 	TrustedProxies []netip.Prefix
+	ClientHeader   string // in which they tell the client's address; "" means X-Forwarded-For
 	CountryDB      string // "" means the built-in one
 	Script         intake.Script
 	Now            func() time.Time // nil: time.Now
@@ -137,6 +138,7 @@ func (c *Collector) makeIntake() error {
 		Durability:     string(c.o.Durability),
 		Script:         c.o.Script,
 		TrustedProxies: c.o.TrustedProxies,
+		ClientHeader:   c.o.ClientHeader,
 		Now:            c.o.Now,
 		Logger:         c.o.Logger.With("room", "intake"),
 		Metrics:        c.o.Metrics,

@@ -9,25 +9,43 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// clientAddress returns the address of the browser. What X-Forwarded-For says is
-// heeded only when a trusted proxy sent it, and read from the right: everything to
-// the left of the first address that is not trusted was written by a stranger.
-// When it makes no sense the peer's own address stands, and the case is counted.
-func (s *Server) clientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
+// clientAddress returns the address of the browser, and whether the header told it. What
+// ClientHeader says is heeded only when a trusted proxy sent it, and read from the right:
+// everything to the left of the first address that is not trusted was written by a
+// stranger. When it makes no sense the peer's own address stands, and the case is counted.
+func (s *Server) clientAddress(ctx *fasthttp.RequestCtx) (client netip.Addr, told bool) {
 	peer := peerAddress(ctx.RemoteAddr())
 	if peer.IsValid() && !s.trusted(peer) {
-		return peer
+		return peer, false
 	}
-	lines := ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor)
+	lines := ctx.Request.Header.PeekAll(s.options.ClientHeader)
 	if len(lines) == 0 {
-		return peer
+		return peer, false
 	}
 	client, ok := s.forwardedFor(bytes.Join(lines, []byte(",")))
 	if !ok {
 		s.count.forwarded.Inc()
-		return peer
+		return peer, false
 	}
-	return client
+	return client, true
+}
+
+// address is the client's, as a dry run tells it to the client: doctor --proxy asks.
+type address struct {
+	Address string `json:"address,omitempty"`
+	Header  string `json:"header,omitempty"` // that was believed; none: the connection's own address
+}
+
+func (s *Server) addressOf(ctx *fasthttp.RequestCtx) *address {
+	client, told := s.clientAddress(ctx)
+	a := &address{}
+	if client.IsValid() {
+		a.Address = client.String()
+	}
+	if told {
+		a.Header = s.options.ClientHeader
+	}
+	return a
 }
 
 // peerAddress returns an invalid address for a Unix socket.

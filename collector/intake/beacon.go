@@ -17,7 +17,7 @@ import (
 
 // beacon takes an envelope of events.
 func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
-	c := caller{at: s.options.Now(), client: s.clientAddress(ctx), origin: originOf(&ctx.Request.Header)}
+	c := s.callerOf(ctx)
 	if s.overRate(ctx, c) {
 		return
 	}
@@ -65,6 +65,11 @@ type caller struct {
 	secret bool
 	client netip.Addr // invalid when it is the site's server, whose address tells nothing
 	origin origin
+}
+
+func (s *Server) callerOf(ctx *fasthttp.RequestCtx) caller {
+	client, _ := s.clientAddress(ctx)
+	return caller{at: s.options.Now(), client: client, origin: originOf(&ctx.Request.Header)}
 }
 
 // overRate answers 429 to an address that has sent too much, before anything is read.
@@ -119,7 +124,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 		watched.note(s.refused(c.site.Name, &r))
 	}
 	if string(ctx.Request.Header.Peek(dryRunHeader)) == "1" {
-		dryRun(ctx, b, env)
+		s.dryRun(ctx, b, env)
 		return
 	}
 	if len(b.records) == 0 {
@@ -193,7 +198,7 @@ func (s *Server) encode(b *buffer, env *event.Envelope, c caller, facts Facts) {
 		e := &env.Events[i]
 		e.Stamp(c.at, env.Sent)
 		if c.secret {
-			facts.IP, facts.UserAgent = addressOf(e), e.UserAgent
+			facts.IP, facts.UserAgent = takeAddress(e), e.UserAgent
 		}
 		s.options.Enrich(e, facts)
 		from := len(b.bytes)
@@ -211,9 +216,9 @@ func (s *Server) encode(b *buffer, env *event.Envelope, c caller, facts Facts) {
 	b.slice()
 }
 
-// addressOf takes the address that a server told out of an event; what the site keeps
+// takeAddress takes the address that a server told out of an event; what the site keeps
 // of it, enriching puts back.
-func addressOf(e *event.Event) netip.Addr {
+func takeAddress(e *event.Event) netip.Addr {
 	a, ok := parseForwarded(e.IP)
 	if e.IP != "" && !ok {
 		e.Sanitised++
@@ -250,8 +255,8 @@ func (s *Server) countAccepted(b *buffer, env *event.Envelope) {
 	s.count.sanitised.Add(sanitised)
 }
 
-func dryRun(ctx *fasthttp.RequestCtx, b *buffer, env *event.Envelope) {
-	a := answer{Accepted: new(len(b.records)), Refused: list(env.Refused)}
+func (s *Server) dryRun(ctx *fasthttp.RequestCtx, b *buffer, env *event.Envelope) {
+	a := answer{Accepted: new(len(b.records)), Refused: list(env.Refused), Client: s.addressOf(ctx)}
 	for _, record := range b.records {
 		_, value := event.SplitRecord(record)
 		a.Events = append(a.Events, value)

@@ -16,7 +16,7 @@ const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
 // onerror runs. HEAD is refused: it would have to count or not to count, and
 // whoever asks gets no picture either way.
 func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
-	c := caller{at: s.options.Now(), client: s.clientAddress(ctx), origin: originOf(&ctx.Request.Header)}
+	c := s.callerOf(ctx)
 	if s.overRate(ctx, c) {
 		return
 	}

@@ -64,7 +64,7 @@ var statuses = map[event.Reason]status{
 	event.BotRefused:           {fasthttp.StatusForbidden, 0},
 }
 
-// answer is the body of all that is not 204. Events is a dry run's.
+// answer is the body of all that is not 204. Events and Client are a dry run's.
 type answer struct {
 	Reason   event.Reason      `json:"reason,omitempty"`
 	Detail   string            `json:"detail,omitempty"`
@@ -72,6 +72,7 @@ type answer struct {
 	Refused  []refused         `json:"refused,omitempty"`
 	Results  []result          `json:"results,omitempty"`
 	Events   []json.RawMessage `json:"events,omitempty"`
+	Client   *address          `json:"client,omitempty"`
 }
 
 type refused struct {

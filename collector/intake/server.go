@@ -83,9 +83,11 @@ type Options struct {
 	Append func(ctx context.Context, records [][]byte) error
 	// Script is served as the snippet; without a body there is none.
 	Script Script
-	// TrustedProxies may tell the client's address in X-Forwarded-For. A peer on a
-	// Unix socket is trusted always.
+	// TrustedProxies may tell the client's address in ClientHeader, which is
+	// X-Forwarded-For when left out; no other header is looked at. A peer on a Unix socket
+	// is trusted always.
 	TrustedProxies []netip.Prefix
+	ClientHeader   string
 	Now            func() time.Time
 	Logger         *slog.Logger
 	Metrics        *metrics.Set
@@ -113,6 +115,9 @@ func New(o Options) *Server {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.ClientHeader == "" {
+		o.ClientHeader = fasthttp.HeaderXForwardedFor
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -148,7 +153,9 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		MaxRequestBodySize: 2 * BodyBytesMax,
 		// Caps the headers: more is 431.
 		ReadBufferSize: headerBytesMax,
-		Concurrency:    connectionsMax,
+		// Holds all answers but the snippet, and every open connection has one.
+		WriteBufferSize: 1 << 10,
+		Concurrency:     connectionsMax,
 		// Spreads long-lived connections over instances and frees their buffers.
 		MaxRequestsPerConn: 1000,
 		// A form is no beacon; parsing it would cost memory for nothing.

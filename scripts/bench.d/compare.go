@@ -33,8 +33,8 @@ func rounds(ctx context.Context, s settings, g *gate) (map[string][]kept, error)
 			}
 			first := g.share()
 			l, err := sv.load(ctx, r, clients, s.seconds)
+			r.stop() // before the gate: the naive side is still busy with what it has accepted
 			quiet := first >= before && g.share() >= after
-			r.stop()
 			if err == nil && l.failed > 0 && ctx.Err() == nil {
 				err = fmt.Errorf("%s: %.0f requests a second fail", sv.name, l.failed)
 			}

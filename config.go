@@ -46,6 +46,7 @@ type cli struct {
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
 	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
+	Dead      deadCmd      `cmd:"" help:"List, show, replay or drop the records that the sink could not store."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the schema of the database up to date; a sink does that at its start if it may."`
 	Secret    secretCmd    `cmd:"" help:"Make a secret for a site's servers."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -155,7 +156,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
 		collect(p, readPrefixes), collect(p, readHeader), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
-		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence),
+		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence), collect(p, readLetter),
 		collect(p, readMechanism), collect(p, readPassword),
 	}
 }

@@ -28,14 +28,16 @@ var rooms = map[string]struct{ ours, theirs []string }{
 
 	"sink/consume":  {[]string{"event", "kafka"}, []string{"github.com/twmb/franz-go"}},
 	"sink/postgres": {[]string{"event", "sink/consume", "failpoint"}, []string{"github.com/jackc/pgx"}},
-	"sink":          {[]string{"event", "kafka", "sink/consume", "sink/postgres"}, nil},
+	"sink/mongo": {[]string{"event", "sink/consume"}, []string{"go.mongodb.org/mongo-driver",
+		"github.com/valyala/fastjson"}},
+	"sink": {[]string{"event", "kafka", "sink/consume", "sink/mongo", "sink/postgres"}, nil},
 
 	"local": {nil, []string{"github.com/twmb/franz-go", "github.com/fergusstrange/embedded-postgres",
 		"github.com/jackc/pgx", "golang.org/x/sys"}},
 	"snippet": {nil, []string{"github.com/evanw/esbuild"}},
 	"site":    {nil, nil},
 	"": {[]string{"event", "kafka", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
-		"sink", "sink/consume", "sink/postgres", "local", "snippet", "site"},
+		"sink", "sink/consume", "sink/mongo", "sink/postgres", "local", "snippet", "site"},
 		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml", "golang.org/x/crypto"}},
 }
 
@@ -43,7 +45,7 @@ var rooms = map[string]struct{ ours, theirs []string }{
 const everywhere = "github.com/VictoriaMetrics/metrics"
 
 // TestRoomsImportOnlyWhatTheyMay holds the plan of the house: rooms do not know
-// their siblings (postgres takes consume's batches: that one arrow is in the list),
+// their siblings (postgres and mongo take consume's batches: these arrows are in the list),
 // and third-party modules stay in the rooms that need them. Tests may use more.
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	seen := map[string]bool{}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +22,7 @@ import (
 // records of the broker that has no port.
 type admin struct {
 	set      *metrics.Set
+	mongo    *metrics.Set // of the second store, nil: there is none
 	health   []health
 	tail     func(ctx context.Context, fromEnd bool, each func(line []byte) error) error // nil: none
 	refusals func(site string) []intake.Refused                                          // nil: none
@@ -52,6 +55,9 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		a.set.WritePrometheus(w)
+		if a.mongo != nil {
+			writeLabelled(w, a.mongo, `store="mongo"`)
+		}
 		metrics.WriteProcessMetrics(w)
 	})
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) {
@@ -69,6 +75,24 @@ func (a *admin) handler() http.Handler {
 		mux.HandleFunc("GET /tail", a.stream)
 	}
 	return mux
+}
+
+// writeLabelled writes a set whose names another has too, with a label to tell them
+// apart.
+func writeLabelled(w io.Writer, set *metrics.Set, label string) {
+	var b bytes.Buffer
+	set.WritePrometheus(&b)
+	for line := range bytes.Lines(b.Bytes()) {
+		at := bytes.IndexAny(line, "{ ")
+		switch {
+		case at < 0 || line[0] == '#':
+			w.Write(line)
+		case line[at] == '{':
+			fmt.Fprintf(w, "%s{%s,%s", line[:at], label, line[at+1:])
+		default:
+			fmt.Fprintf(w, "%s{%s}%s", line[:at], label, line[at:])
+		}
+	}
 }
 
 func (a *admin) ready(w http.ResponseWriter, r *http.Request) {

@@ -23,6 +23,7 @@ import (
 	"footfall/collector"
 	"footfall/collector/sites"
 	"footfall/event"
+	"footfall/sink/mongo"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -39,7 +40,7 @@ type cli struct {
 
 	Up        upCmd        `cmd:"" help:"Run everything in this process: collector, broker, sink, database, demo site."`
 	Collector collectorCmd `cmd:"" help:"Take events in and pass them to Kafka."`
-	Sink      sinkCmd      `cmd:"" help:"Copy events from Kafka into PostgreSQL."`
+	Sink      sinkCmd      `cmd:"" help:"Copy events from Kafka into PostgreSQL, MongoDB or both."`
 	Site      siteCmd      `cmd:"" help:"Serve the demo site and the live view."`
 	Tail      tailCmd      `cmd:"" help:"Print records of the topic as they arrive, one JSON object a line."`
 	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
@@ -54,6 +55,10 @@ type cli struct {
 
 type databaseFlags struct {
 	DatabaseURL databaseURL `help:"PostgreSQL, as postgres://user:password@host:port/database." env:"FOOTFALL_DATABASE_URL,DATABASE_URL" placeholder:"URL"`
+}
+
+type mongoFlags struct {
+	MongoURL mongoURL `help:"MongoDB 5 or newer as a second store, or the only one: mongodb://user:password@host:port/database." placeholder:"URL"`
 }
 
 type collectorFlags struct {
@@ -103,6 +108,7 @@ type (
 
 	brokers     []string
 	databaseURL string
+	mongoURL    string
 	baseURL     string // http or https, without a path
 	file        string // that is there
 	anyURL      string // http or https, with a path
@@ -155,7 +161,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readLevel), collect(p, readFormat), collect(p, readDurability), collect(p, readAddress),
 		collect(p, readCount), collect(p, readSize), collect(p, readSites), collect(p, readHosts),
 		collect(p, readPrefixes), collect(p, readHeader), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
-		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readBaseURL),
+		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readMongoURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence), collect(p, readLetter),
 		collect(p, readMechanism), collect(p, readPassword),
 	}
@@ -247,6 +253,10 @@ func readDatabaseURL(s string) (databaseURL, error) {
 		return "", errors.New("want a URL like postgres://user:password@host:port/database")
 	}
 	return databaseURL(s), nil
+}
+
+func readMongoURL(s string) (mongoURL, error) {
+	return mongoURL(s), mongo.CheckURL(s)
 }
 
 func readBaseURL(s string) (baseURL, error) {

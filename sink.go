@@ -12,23 +12,25 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// sinkCmd is the sink as a process of its own, between a real Kafka and PostgreSQL.
+// sinkCmd is the sink as a process of its own, between a real Kafka and PostgreSQL,
+// MongoDB or both.
 type sinkCmd struct {
 	kafkaFlags
 	databaseFlags
+	mongoFlags
 	sinkFlags
 	adminFlags
 }
 
 var (
 	errNoBrokers  = errors.New("no brokers: give --brokers host:port, or use footfall up")
-	errNoDatabase = errors.New("no database: give --database-url, or use footfall up")
+	errNoDatabase = errors.New("no database: give --database-url or --mongo-url, or use footfall up")
 )
 
 // Validate says what is missing; kong calls it.
 func (c *sinkCmd) Validate() error {
 	err := c.checkKafka()
-	if c.DatabaseURL == "" {
+	if c.DatabaseURL == "" && c.MongoURL == "" {
 		err = errors.Join(err, errNoDatabase)
 	}
 	return err
@@ -36,21 +38,37 @@ func (c *sinkCmd) Validate() error {
 
 // Run copies events until ctx ends.
 func (c *sinkCmd) Run(ctx context.Context, p *program) error {
-	set := metrics.NewSet()
 	cluster, err := c.cluster()
 	if err != nil {
 		return err
 	}
-	s := sink.New(c.options(p, set, cluster, c.Topic, string(c.DatabaseURL)))
 	ln, err := listen("admin-listen", c.AdminListen)
 	if err != nil {
 		return err
 	}
 	p.log.Info("sink starts", "version", version(), "admin", ln.Addr().String(),
-		"brokers", c.Brokers, "topic", c.Topic, "group", c.Group)
-	a := &admin{set: set, log: p.log, health: []health{sinkHealth(s)}}
-	return together(ctx, s.Run,
-		func(ctx context.Context) error { return serve(ctx, ln, a.handler()) })
+		"brokers", c.Brokers, "topic", c.Topic, "group", c.Group,
+		"postgres", c.DatabaseURL != "", "mongo", c.MongoURL != "")
+	a := &admin{set: metrics.NewSet(), log: p.log}
+	parts := []func(context.Context) error{
+		func(ctx context.Context) error { return serve(ctx, ln, a.handler()) }}
+	if c.DatabaseURL != "" {
+		s := sink.New(c.options(p, a.set, cluster, c.Topic, string(c.DatabaseURL)))
+		a.health, parts = append(a.health, sinkHealth("sink", s)), append(parts, s.Run)
+	}
+	if c.MongoURL != "" {
+		a.mongo = metrics.NewSet()
+		o := c.options(p, a.mongo, cluster, c.Topic, "")
+		o.Group, o.MongoURL = o.Group+"-mongo", string(c.MongoURL)
+		o.Logger = p.log.With("store", "mongo")
+		s := sink.NewMongo(o)
+		h := sinkHealth("mongo", s)
+		if c.DatabaseURL != "" {
+			h = waiting(h) // the process goes on with PostgreSQL
+		}
+		a.health, parts = append(a.health, h), append(parts, s.Run)
+	}
+	return together(ctx, parts...)
 }
 
 func (c *sinkFlags) options(p *program, set *metrics.Set, cluster kafka.Cluster, topic, databaseURL string) sink.Options {
@@ -75,8 +93,8 @@ func (c *sinkFlags) retention(p *program) func() (postgres.Retention, error) {
 }
 
 // sinkHealth is unavailable while records cannot be stored: that is all a sink does.
-func sinkHealth(s *sink.Sink) health {
-	return health{"sink", func(context.Context) (refused, degraded error) {
+func sinkHealth(name string, s *sink.Sink) health {
+	return health{name, func(context.Context) (refused, degraded error) {
 		return s.Ready(), s.Warning()
 	}}
 }

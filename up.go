@@ -360,7 +360,7 @@ func (u *up) url(ln net.Listener) string { return "http://" + ln.Addr().String()
 
 func (u *up) admin() *admin {
 	a := &admin{set: u.set, log: u.p.log, refusals: u.collector.Refusals, health: []health{
-		collectorHealth(u.collector), waiting(sinkHealth(u.sink)),
+		collectorHealth(u.collector), waiting(sinkHealth("sink", u.sink)),
 	}}
 	if u.broker != nil {
 		a.tail = tailOf(consume.Options{Kafka: kafka.Cluster{Brokers: u.broker.Addrs(), Dial: u.broker.Dial},

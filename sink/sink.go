@@ -1,10 +1,15 @@
-// Package sink moves every record of the topic into PostgreSQL: each exactly once,
-// as a row of footfall.events or as a dead letter. It joins consume, which reads
-// Kafka, and postgres, which stores; their packages say how each of them deals with
-// what goes wrong. Here is only the order of starting and stopping.
+// Package sink moves every record of the topic into a store: each exactly once, as a
+// row of footfall.events in PostgreSQL or a document in MongoDB, or as a dead letter.
+// It joins consume, which reads Kafka, and postgres or mongo, which store; their
+// packages say how each of them deals with what goes wrong. Here is only the order of
+// starting and stopping.
+//
+// Each store has a Sink, a group and positions of its own. They know nothing of each
+// other: one that is away, or slow, holds up nobody but itself.
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,16 +22,21 @@ import (
 
 	"footfall/kafka"
 	"footfall/sink/consume"
+	"footfall/sink/mongo"
 	"footfall/sink/postgres"
 )
 
-// Options of a Sink. Kafka and DatabaseURL are needed.
+// MongoGroup is the group of a sink into MongoDB.
+const MongoGroup = consume.Group + "-mongo"
+
+// Options of a Sink. Kafka is needed, and DatabaseURL for New or MongoURL for NewMongo.
 type Options struct {
 	Kafka kafka.Cluster
-	// Topic and Group are consume.Topic and consume.Group by default.
+	// Topic and Group are consume.Topic and consume.Group or MongoGroup by default.
 	Topic, Group string
 	DatabaseURL  string
-	// Retention says for how long events are kept; see postgres.Options.
+	MongoURL     string
+	// Retention says for how long PostgreSQL keeps events; see postgres.Options.
 	Retention func() (postgres.Retention, error)
 	// BatchRows is the most records of one transaction; consume.BatchRows by default.
 	BatchRows int
@@ -38,27 +48,56 @@ type Options struct {
 	Metrics   *metrics.Set // may be nil
 }
 
+// store is what a sink writes into.
+type store interface {
+	consume.Store
+	Close()
+}
+
 // Sink is one consumer with its database. Its methods are safe for concurrent use.
 type Sink struct {
-	o Options
+	o       Options
+	name    string // of the database
+	connect func(ctx context.Context) (store, error)
 
 	mu       sync.Mutex
 	away     error // why the database is not open
-	store    *postgres.Store
+	store    store
 	consumer *consume.Consumer
 }
 
 var errStarting = errors.New("not opened yet")
 
-// New returns a sink that does nothing before Run.
+// New returns a sink into PostgreSQL that does nothing before Run.
 func New(o Options) *Sink {
+	s := o.sink("postgres")
+	s.connect = func(ctx context.Context) (store, error) {
+		return postgres.Open(ctx, postgres.Options{
+			DatabaseURL: s.o.DatabaseURL, Retention: s.o.Retention, Logger: s.o.Logger, Metrics: s.o.Metrics})
+	}
+	return s
+}
+
+// NewMongo returns a sink into MongoDB that does nothing before Run. Its metrics have
+// the names of the other's: give it a set of its own.
+func NewMongo(o Options) *Sink {
+	o.Group = cmp.Or(o.Group, MongoGroup)
+	s := o.sink("mongo")
+	s.connect = func(ctx context.Context) (store, error) {
+		return mongo.Open(ctx, mongo.Options{
+			URL: s.o.MongoURL, Logger: s.o.Logger, Metrics: s.o.Metrics})
+	}
+	return s
+}
+
+func (o Options) sink(name string) *Sink {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	return &Sink{o: o, away: errStarting}
+	return &Sink{o: o, name: name, away: errStarting}
 }
 
 // Run works until ctx ends, and keeps trying while the database or Kafka is away.
@@ -93,17 +132,16 @@ const (
 )
 
 // open returns nil when ctx ended first.
-func (s *Sink) open(ctx context.Context) *postgres.Store {
+func (s *Sink) open(ctx context.Context) store {
 	for pause := openPauseMin; ; pause = min(2*pause, openPauseMax) {
-		store, err := postgres.Open(ctx, postgres.Options{
-			DatabaseURL: s.o.DatabaseURL, Retention: s.o.Retention, Logger: s.o.Logger, Metrics: s.o.Metrics})
+		store, err := s.connect(ctx)
 		if err == nil {
 			return store
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.o.Logger.Warn("database is not open yet", "err", err)
+		s.o.Logger.Warn("database is not open yet", "database", s.name, "err", err)
 		s.mu.Lock()
 		s.away = err
 		s.mu.Unlock()
@@ -121,7 +159,7 @@ func (s *Sink) Ready() error {
 	away, consumer := s.away, s.consumer
 	s.mu.Unlock()
 	if away != nil {
-		return fmt.Errorf("postgres is away: %w", away)
+		return fmt.Errorf("%s is away: %w", s.name, away)
 	}
 	return consumer.Ready()
 }
@@ -134,10 +172,11 @@ func (s *Sink) Warning() error {
 	return nil
 }
 
-// Store returns the open database, or nil before it is open and after Run. It
+// Store returns the open PostgreSQL, or nil before it is open and after Run. It
 // belongs to the sink: do not close it.
 func (s *Sink) Store() *postgres.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.store
+	store, _ := s.store.(*postgres.Store)
+	return store
 }

@@ -53,7 +53,7 @@ func TestKafkaKeepsTakingRecordsWhenOneOfThreeBrokersIsKilled(t *testing.T) {
 		t.Errorf("after kill and start the brokers are at %s, before at %s", again, addresses)
 	}
 	produce(ctx, t, client, 600, 900)
-	if got := consume(ctx, t, client, 900); got != 900 {
+	if got := distinct(ctx, t, client, 900); got != 900 {
 		t.Errorf("read %d different records of 900", got)
 	}
 }
@@ -82,8 +82,8 @@ func produce(ctx context.Context, t *testing.T, client *kgo.Client, from, to int
 	}
 }
 
-// consume reads until it has seen want different values or ctx ends.
-func consume(ctx context.Context, t *testing.T, client *kgo.Client, want int) int {
+// distinct reads until it has seen want different values or ctx ends.
+func distinct(ctx context.Context, t *testing.T, client *kgo.Client, want int) int {
 	t.Helper()
 	seen := map[string]bool{}
 	for len(seen) < want && ctx.Err() == nil {

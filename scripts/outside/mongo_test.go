@@ -1,0 +1,323 @@
+//go:build outside
+
+package outside
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"footfall/event"
+	"footfall/sink/consume"
+	"footfall/sink/mongo"
+)
+
+// mongoServer speaks MongoDB's protocol. What it is not: scripts/mongo says it.
+type mongoServer struct {
+	t        *testing.T
+	dir, url string
+	*driver.Database
+}
+
+func startMongo(t *testing.T) *mongoServer {
+	t.Helper()
+	s := &mongoServer{t: t, dir: filepath.Join(t.TempDir(), "mongo")}
+	t.Cleanup(func() { s.script(context.Background(), "down") })
+	s.url = s.script(t.Context(), "up")
+	client, err := driver.Connect(options.Client().ApplyURI(s.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Disconnect(context.Background()) })
+	s.Database = client.Database("footfall")
+	return s
+}
+
+func (s *mongoServer) script(ctx context.Context, command string) string {
+	s.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "../mongo", command, "--dir", s.dir)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("scripts/mongo %s: %v\n%s", command, err, &stderr)
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+func (s *mongoServer) kill()  { s.t.Helper(); s.script(s.t.Context(), "kill") }
+func (s *mongoServer) start() { s.t.Helper(); s.script(s.t.Context(), "start") }
+
+// all returns a collection's documents by their id.
+func (s *mongoServer) all(collection string) map[string]bson.Raw {
+	s.t.Helper()
+	cursor, err := s.Collection(collection).Find(s.t.Context(), bson.D{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var list []bson.Raw
+	if err := cursor.All(s.t.Context(), &list); err != nil {
+		s.t.Fatal(err)
+	}
+	docs := map[string]bson.Raw{}
+	for _, d := range list {
+		id := d.Lookup("_id").String()
+		if _, data, ok := d.Lookup("_id").BinaryOK(); ok {
+			id = event.UUID(data).String()
+		}
+		docs[id] = d
+	}
+	return docs
+}
+
+// mongoRecord is a record as a collector writes it, with more members.
+func mongoRecord(id event.UUID, members string) []byte {
+	return fmt.Appendf(nil, `{"event_id":%q,"schema":1,"site":"demo","type":"custom","occurred_at":%d,`+
+		`"received_at":%d,"clock":"client","bot":false,"transport":"beacon","gpc":false%s}`,
+		id, id.Time().UnixMilli(), id.Time().UnixMilli()+100, members)
+}
+
+func mongoBatch(from int64, values ...[]byte) consume.Batch {
+	p := consume.Part{Partition: 3, From: from}
+	for i, v := range values {
+		p.Records = append(p.Records, consume.Record{Offset: from + int64(i), Key: []byte("demo/v"), Value: v})
+	}
+	p.To = from + int64(len(values))
+	return consume.Batch{ClusterID: "c", Topic: "footfall.events", TopicID: [16]byte{1}, Parts: []consume.Part{p}}
+}
+
+// openMongo returns a store whose partition 3 is at an offset.
+func openMongo(t *testing.T, m *mongoServer, at int64) *mongo.Store {
+	t.Helper()
+	s, err := mongo.Open(t.Context(), mongo.Options{URL: m.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	next, err := s.Positions(t.Context(), "c", "footfall.events", [16]byte{1}, map[int32]int64{3: at})
+	if err != nil || next[3] != at {
+		t.Fatalf("positions are %v, %v", next, err)
+	}
+	return s
+}
+
+func TestMongoStoresEachEventOnceByItsKey(t *testing.T) {
+	t.Parallel()
+	m := startMongo(t)
+	s := openMongo(t, m, 10)
+	ctx := t.Context()
+	a, b, c := event.NewUUID(time.Now()), event.NewUUID(time.Now()), event.NewUUID(time.Now())
+	first := mongoBatch(10, mongoRecord(a, `,"name":"first"`), mongoRecord(b, `,"props":{"$set":{"a.b":1.5}}`),
+		mongoRecord(a, `,"name":"second"`))
+	if err := s.Write(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(ctx, first); !errors.Is(err, consume.ErrMoved) {
+		t.Errorf("a batch that is stored gives %v", err)
+	}
+	if err := s.Write(ctx, mongoBatch(13, mongoRecord(b, `,"name":"again"`), mongoRecord(c, ""))); err != nil {
+		t.Error(err)
+	}
+	docs := m.all("events")
+	if len(docs) != 3 || docs[a.String()].Lookup("name").StringValue() != "first" ||
+		docs[b.String()].Lookup("props", "$set", "a.b").Double() != 1.5 {
+		t.Errorf("documents are %v", docs)
+	}
+	// Another sink that starts, also with where the log begins by now, finds the position.
+	next, err := s.Positions(ctx, "c", "footfall.events", [16]byte{1}, map[int32]int64{3: 12, 4: 0})
+	if err != nil || next[3] != 15 || next[4] != 0 {
+		t.Errorf("positions are %v, %v", next, err)
+	}
+	// A person moves it, as mongosh writes numbers.
+	if _, err := m.Collection("positions").UpdateOne(ctx, bson.D{{Key: "partition", Value: 3}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "next_offset", Value: 10.0}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(ctx, first); err != nil {
+		t.Error(err)
+	}
+	if again := m.all("events"); len(again) != 3 || !bytes.Equal(again[a.String()], docs[a.String()]) {
+		t.Errorf("after another run the documents are %v", again)
+	}
+}
+
+func TestMongoKeepsWhatCannotBeADocument(t *testing.T) {
+	t.Parallel()
+	m := startMongo(t)
+	ctx := t.Context()
+	if _, err := m.Collection("events").Indexes().CreateOne(ctx, driver.IndexModel{
+		Keys: bson.D{{Key: "user_id", Value: 1}}, Options: options.Index().SetUnique(true).SetSparse(true)}); err != nil {
+		t.Fatal(err)
+	}
+	s := openMongo(t, m, 0)
+	u, v, huge := event.NewUUID(time.Now()), event.NewUUID(time.Now()), event.NewUUID(time.Now())
+	reasons := `,"bot_reasons":["x"` + strings.Repeat(`,"0123456789012345678901234567890123456789012345678901234567890123"`, 300_000) + `]`
+	b := mongoBatch(0, []byte("\xff\x00 not JSON"), mongoRecord(u, `,"user_id":"7"`), mongoRecord(v, `,"user_id":"7"`),
+		nil, mongoRecord(huge, reasons), mongoRecord(event.NewUUID(time.Now()), `,"ip":"nowhere"`))
+	for range 2 { // the second attempt keeps no second one
+		if err := s.Write(ctx, b); err != nil && !errors.Is(err, consume.ErrMoved) {
+			t.Fatal(err)
+		}
+	}
+	if docs := m.all("events"); len(docs) != 1 || docs[u.String()] == nil {
+		t.Errorf("documents are %v", docs)
+	}
+	letters := m.all("dead_letters")
+	if len(letters) != 5 {
+		t.Errorf("%d dead letters, want 5", len(letters))
+	}
+	for offset, want := range map[int]string{0: "undecodable", 2: "refused_by_database", 3: "undecodable",
+		4: "undecodable", 5: "undecodable"} {
+		d := letters[fmt.Sprintf(`"c/%s/3/%d"`, event.UUID{1}, offset)]
+		if d == nil || d.Lookup("reason").StringValue() != want || d.Lookup("detail").StringValue() == "" {
+			t.Fatalf("the dead letter of offset %d is %.300s, want %s", offset, d, want)
+		}
+		_, value, _ := d.Lookup("value").BinaryOK()
+		if sent := b.Parts[0].Records[offset].Value; !bytes.HasPrefix(sent, value) ||
+			len(sent) < 1<<20 && len(sent) != len(value) {
+			t.Errorf("offset %d is kept as %d bytes of %d", offset, len(value), len(sent))
+		}
+	}
+}
+
+// both is a process that writes into both stores.
+func (c *cluster) startBoth(m *mongoServer, admin string) {
+	c.t.Helper()
+	c.sink = start(c.t, "sink", "--brokers", c.brokers, "--database-url", c.databaseURL,
+		"--mongo-url", m.url, "--admin-listen", admin)
+}
+
+// TestMongoBesidePostgres lets both stores take the same topic while servers and sinks
+// are killed, and has PostgreSQL go on while MongoDB is away.
+func TestMongoBesidePostgres(t *testing.T) {
+	t.Parallel()
+	m := startMongo(t)
+	c := startCluster(t)
+	c.sink.stop()
+	admin := freePort(t)
+	c.startBoth(m, admin)
+	o := &oracle{url: c.url()}
+	stop := o.load(t.Context())
+	reach := func(n int) {
+		t.Helper()
+		wait(t, time.Minute, fmt.Sprintf("%d accepted events", n), func() bool { return o.count() >= n })
+	}
+	rows := func() int { return int(query(t, c.databaseURL, "select count(*) from footfall.events")) }
+	documents := func() int { return len(m.all("events")) }
+
+	wait(t, time.Minute, "the first documents", func() bool { return documents() > 100 })
+	m.kill()
+	away := o.count()
+	reach(away + 300)
+	wait(t, time.Minute, "rows without MongoDB", func() bool { return rows() >= away+300 })
+	wait(t, time.Minute, "health to name MongoDB", func() bool {
+		out, status := run(t, "doctor", "--ready", "--admin", "http://"+admin)
+		return status == 0 && strings.Contains(out, "degraded") && strings.Contains(out, "mongo: ")
+	})
+	m.start()
+	wait(t, time.Minute, "the documents of the outage", func() bool { return documents() >= away+300 })
+	for range 2 {
+		reach(o.count() + 100)
+		c.sink.kill()
+		c.startBoth(m, admin)
+		reach(o.count() + 100)
+		m.kill()
+		m.start()
+	}
+	poison(t, c.brokers, "not JSON", `{"event_id":"x"}`, "")
+	reach(o.count() + 50)
+	stop()
+	o.judge(t, c.databaseURL)
+
+	same := func() bool {
+		docs, ids := m.all("events"), rowsByID(t, c.databaseURL)
+		for id := range ids {
+			if docs[id.String()] == nil {
+				return false
+			}
+		}
+		return len(docs) == len(ids)
+	}
+	wait(t, time.Minute, "the same events in both stores", same)
+	wait(t, time.Minute, "the dead letters", func() bool { return len(m.all("dead_letters")) == 3 })
+	if n := query(t, c.databaseURL, "select count(*) from footfall.dead_letters"); n != 3 {
+		t.Errorf("PostgreSQL has %d dead letters, want 3", n)
+	}
+
+	// From the start of the topic once more, over what is there and beside it.
+	before := m.all("events")
+	c.sink.stop()
+	if _, err := m.Collection("positions").DeleteMany(t.Context(), bson.D{}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := &mongoServer{t: t, Database: m.Client().Database("fresh")}
+	start(t, "sink", "--brokers", c.brokers, "--mongo-url", m.url, "--admin-listen", "127.0.0.1:0", "--group", "a")
+	start(t, "sink", "--brokers", c.brokers, "--mongo-url", strings.Replace(m.url, "/footfall", "/fresh", 1),
+		"--admin-listen", "127.0.0.1:0", "--group", "b")
+	end := endOf(t, c.brokers)
+	for _, s := range []*mongoServer{m, fresh} {
+		wait(t, time.Minute, "the whole topic", func() bool {
+			return s.ends() == end && len(s.all("events")) >= len(before)
+		})
+		docs := s.all("events")
+		for id, want := range before {
+			if !bytes.Equal(docs[id], want) {
+				t.Errorf("%s is %s, was %s", id, docs[id], want)
+			}
+		}
+		if len(docs) != len(before) {
+			t.Errorf("%d documents, were %d", len(docs), len(before))
+		}
+	}
+}
+
+// ends sums up the positions.
+func (s *mongoServer) ends() (n int64) {
+	s.t.Helper()
+	for _, p := range s.all("positions") {
+		n += p.Lookup("next_offset").AsInt64()
+	}
+	return n
+}
+
+// endOf sums up the ends of the topic's partitions.
+func endOf(t *testing.T, brokers string) (n int64) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(t.Context(), "footfall.events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
+}
+
+func poison(t *testing.T, brokers string, values ...string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, v := range values {
+		r := &kgo.Record{Topic: "footfall.events", Value: []byte(v)}
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func storeRuns(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
 		switch {
 		case err == nil:
 			next = "release savepoint good; savepoint good"
-		case actionOf(err) != isolate:
+		case !ofRow(err):
 			return err
 		case to-from == 1:
 			rows[from].refuseBy(err)
@@ -66,4 +66,10 @@ func storeRuns(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
 		return fmt.Errorf("release savepoint: %w", err)
 	}
 	return nil
+}
+
+// ofRow reports whether an error is one row's fault.
+func ofRow(err error) bool {
+	act := actionOf(err)
+	return act == isolate || act == stage
 }

@@ -87,12 +87,13 @@ func (s *Store) goOn(w *work, act action, err error) bool {
 	case partition:
 		s.forgetDays()
 		return false
-	case stage:
-		if w.path == direct {
+	case stage, isolate:
+		if act == stage && w.path == direct {
 			w.path = staged
 			return true
 		}
-	case isolate:
+		// ON CONFLICT has left every duplicate out: whose key is still there, a trigger
+		// wrote it, and the row is a bad one like others.
 		if r := bad.at(); r != nil && w.path != halved && w.hits < hitsMax {
 			w.hits++
 			r.refuseBy(bad)

@@ -17,15 +17,18 @@
 // other gets ErrMoved.
 //
 // What is gone is never jumped over. When Kafka no longer has the record at a
-// stored position (retention was faster), or its log ends before that position (a
-// restored broker), the partition stops, Ready says so and events_lost counts what
-// is known to be missing, once for each process; the other partitions go on. A
-// person looks, moves the position in the store and restarts the sink. A partition
-// that the store does not know gets where its log starts as its position, stored at
-// once: what goes after that is missed, also before the first batch.
+// stored position (retention was faster), its log ends before that position (a
+// restored broker), or a batch cannot be unpacked, the partition stops, Ready says so
+// and events_lost counts the offsets that are known to be missing, once for each
+// process; the other partitions go on. A person looks and moves the position in the
+// store, which the consumer notices within seconds. A partition that the store does
+// not know gets where its log starts as its position, stored at once: what goes after
+// that is missed, also before the first batch. So a partition that is added is read
+// from its start.
 //
-// A topic that is deleted and made again has another id, and so other positions:
-// it is read from its start.
+// A topic that is deleted and made again has another id, and so other positions: it
+// is read from its start, and what is known to be unread of the old one is counted as
+// lost.
 package consume
 
 import (
@@ -33,7 +36,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,13 +108,19 @@ type Consumer struct {
 	holding *metrics.Gauge
 	rejoin  *metrics.Counter
 
+	// Of the last session, when it ended: Run's alone.
+	unread      int64 // offsets behind the positions
+	lastTopicID [16]byte
+
 	telling sync.Mutex // held while Committed runs
 
 	mu      sync.Mutex
 	kafka   error           // why Kafka is away, nil when it is not
 	writing error           // why the store does not tell positions
 	batches map[int]error   // why it does not take a lane's batch
-	stopped map[int32]error // partitions that wait for a person
+	stopped map[int32]*stop // partitions that wait for a person
+	counted map[log]int64   // offsets below are counted as lost
+	damaged map[int32]damage
 }
 
 var errStarting = errors.New("not connected yet")
@@ -119,7 +130,8 @@ func New(o Options, store Store) *Consumer {
 	o = o.withDefaults()
 	return &Consumer{
 		o: o, store: store, kafka: errStarting,
-		batches: map[int]error{}, stopped: map[int32]error{},
+		batches: map[int]error{}, stopped: map[int32]*stop{},
+		counted: map[log]int64{}, damaged: map[int32]damage{},
 		lost:    o.Metrics.GetOrCreateCounter("footfall_events_lost_total"),
 		lag:     o.Metrics.GetOrCreateGauge("footfall_sink_lag_records", nil),
 		holding: o.Metrics.GetOrCreateGauge("footfall_sink_held_bytes", nil),
@@ -165,8 +177,8 @@ func (c *Consumer) Ready() error {
 		list = append(list, fmt.Errorf("store takes no batch: %w", err))
 		break
 	}
-	for p, err := range c.stopped {
-		list = append(list, fmt.Errorf("partition %d is stopped: %w", p, err))
+	for _, p := range slices.Sorted(maps.Keys(c.stopped)) {
+		list = append(list, fmt.Errorf("partition %d is stopped: %w", p, c.stopped[p].why))
 	}
 	return errors.Join(list...)
 }

@@ -21,12 +21,12 @@ type broker struct {
 	network *kfake.VirtualNetwork
 }
 
-func newBroker(t *testing.T) *broker {
+func newBroker(t *testing.T, more ...kfake.Opt) *broker {
 	t.Helper()
 	b := &broker{network: &kfake.VirtualNetwork{}}
 	var err error
-	b.Cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(b.network.Listen),
-		kfake.ClusterID("c1"), kfake.SeedTopics(4, Topic))
+	b.Cluster, err = kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1),
+		kfake.ListenFn(b.network.Listen), kfake.ClusterID("c1"), kfake.SeedTopics(4, Topic)}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

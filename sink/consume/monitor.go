@@ -44,6 +44,19 @@ func (s *session) monitor(ctx context.Context) {
 		}
 		s.note(&s.kafka, s.client.Explain(err))
 		if err == nil {
+			s.owned.Lock()
+			grown := s.ends != nil && len(ends[s.o.Topic]) > len(s.ends[s.o.Topic])
+			if !s.shrunk(ends) { // else they are of another log
+				s.ends = ends
+			}
+			s.owned.Unlock()
+			if grown {
+				s.client.ForceMetadataRefresh() // else partitions are found within a minute
+			}
+			err = s.review(ctx)
+			if err != nil && ctx.Err() == nil {
+				s.o.Logger.Warn("stopped partitions are not looked at", "err", err)
+			}
 			s.lag.Set(float64(s.behind(ends)))
 			s.hint(ctx, false)
 		}
@@ -51,6 +64,15 @@ func (s *session) monitor(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// shrunk reports whether a log ends before where it ended. The caller holds owned.
+func (s *session) shrunk(ends kadm.ListedOffsets) (shrunk bool) {
+	s.ends.Each(func(before kadm.ListedOffset) {
+		now, ok := ends.Lookup(before.Topic, before.Partition)
+		shrunk = shrunk || !ok || now.Offset < before.Offset
+	})
+	return shrunk
 }
 
 func (s *session) behind(ends kadm.ListedOffsets) (n int64) {

@@ -57,6 +57,9 @@ func (s *session) takenAway(_ context.Context, _ *kgo.Client, topics map[string]
 		s.end(p)
 	}
 	s.owned.Unlock()
+	for _, p := range partitions {
+		s.forgetStop(p) // whoever has it now says so
+	}
 	s.o.Logger.Info("partitions taken away", "topic", s.o.Topic, "partitions", partitions)
 }
 
@@ -128,46 +131,6 @@ func offsetsOf(listed kadm.ListedOffsets, topic string, partitions []int32) (
 		offsets[p] = o.Offset
 	}
 	return offsets, nil
-}
-
-// within reports whether the log still has what follows a position, and stops the
-// partition if not.
-func (s *session) within(p int32, next, start, end int64) bool {
-	switch {
-	case next < start:
-		s.stopPartition(p, fmt.Errorf("position is %d, but the log starts at %d", next, start),
-			start-next)
-		return false
-	case next > end:
-		s.stopPartition(p, fmt.Errorf("position is %d, but the log ends at %d", next, end), 0)
-		return false
-	}
-	s.mu.Lock()
-	_, stopped := s.stopped[p]
-	delete(s.stopped, p)
-	s.mu.Unlock()
-	if stopped {
-		s.client.ResumeFetchPartitions(map[string][]int32{s.o.Topic: {p}})
-	}
-	return true
-}
-
-// stopPartition lets a partition wait for a person.
-func (s *session) stopPartition(p int32, why error, lost int64) {
-	s.owned.Lock()
-	s.end(p)
-	s.owned.Unlock()
-	s.client.PauseFetchPartitions(map[string][]int32{s.o.Topic: {p}})
-	s.mu.Lock()
-	_, known := s.stopped[p]
-	s.stopped[p] = why
-	s.mu.Unlock()
-	if known {
-		return
-	}
-	s.lost.AddInt64(lost)
-	s.o.Logger.Error("partition is stopped", "topic", s.o.Topic, "partition", p, "lost", lost,
-		"err", why)
 }
 
 // reposition drops what is fetched of partitions and goes on from where the store

@@ -34,10 +34,11 @@ type session struct {
 	owned sync.Mutex      // guards what follows, and what is in the lanes
 	next  map[int32]int64 // stored position of each partition that is ours
 	lanes []*lane
-	held  int           // bytes of the records that are fetched and not stored
-	moved []int32       // partitions whose positions have to be read again
-	wake  func()        // ends a poll
-	news  chan struct{} // closed when there is something new in the runs
+	ends  kadm.ListedOffsets // of the logs, as last heard
+	held  int                // bytes of the records that are fetched and not stored
+	moved []int32            // partitions whose positions have to be read again
+	wake  func()             // ends a poll
+	news  chan struct{}      // closed when there is something new in the runs
 }
 
 // session joins the group and consumes until ctx ends or something needs a new
@@ -76,6 +77,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	var monitoring sync.WaitGroup
 	monitoring.Go(func() { s.monitor(ctx) })
 	err = s.consume(ctx)
+	s.keepUnread()
 	fail(nil)
 	monitoring.Wait()
 	s.leave()
@@ -91,7 +93,21 @@ func (s *session) identify(ctx context.Context) error {
 	}
 	defer client.Close()
 	s.cluster, s.topicID, err = identify(ctx, kadm.NewClient(client.Client), s.o.Topic)
+	if err == nil && s.lastTopicID != [16]byte{} && s.topicID != s.lastTopicID {
+		s.lost.AddInt64(s.unread)
+		s.o.Logger.Error("topic was made anew", "topic", s.o.Topic, "lost", s.unread)
+		s.unread = 0
+	}
 	return client.Explain(err)
+}
+
+// keepUnread remembers what is known to follow the positions, in case the topic is
+// gone.
+func (s *session) keepUnread() {
+	s.owned.Lock()
+	ends := s.ends
+	s.owned.Unlock()
+	s.unread, s.lastTopicID = s.behind(ends), s.topicID
 }
 
 func (s *session) leave() {
@@ -190,6 +206,8 @@ func (s *session) awaitRoom(ctx context.Context) {
 func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
 	fetches.EachError(func(topic string, partition int32, err error) {
 		tooLarge, isTooLarge := errors.AsType[*kgo.ErrDecompressTooLarge](err)
+		_, isLoss := errors.AsType[*kgo.ErrDataLoss](err) // the log's end tells how much
+		_, isKafkas := errors.AsType[*kerr.Error](err)
 		group, isGroup := errors.AsType[*kgo.ErrGroupSession](err)
 		switch {
 		case end != nil:
@@ -198,9 +216,11 @@ func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
 			s.note(&s.kafka, group) // the client joins again by itself
 			s.o.Logger.Warn("group is not joined", "group", s.o.Group, "err", group)
 		case isTooLarge:
-			s.stopPartition(partition, tooLarge, 0)
+			s.tooLarge(tooLarge)
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			end = s.reposition(ctx, []int32{partition})
+		case topic == s.o.Topic && !isKafkas && !isLoss:
+			end = s.unreadable(partition, err)
 		default:
 			// Above all an unknown topic id: the topic was deleted, perhaps made again.
 			end = fmt.Errorf("fetch %s/%d: %w", topic, partition, err)

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"footfall/collector"
-	"footfall/collector/intake"
-	"footfall/snippet"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -78,9 +76,9 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 	if err != nil {
 		return collector.Options{}, err
 	}
-	script, err := snippet.Build()
+	scripts, err := newScripts(sources)
 	if err != nil {
-		return collector.Options{}, fmt.Errorf("build snippet: %w", err)
+		return collector.Options{}, err
 	}
 	return collector.Options{
 		SpoolMaxBytes:  int64(c.SpoolMaxBytes),
@@ -93,7 +91,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		TrustedProxies: c.TrustedProxies,
 		ClientHeader:   string(c.ClientHeader),
 		CountryDB:      string(c.CountryDB),
-		Script:         intake.Script{Body: script.Body, Gzip: script.Gzip, Hash: script.Hash},
+		Scripts:        scripts.find,
 		Logger:         p.log,
 		Metrics:        set,
 	}, nil

@@ -49,6 +49,7 @@ type cli struct {
 	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
 	Dead      deadCmd      `cmd:"" help:"List, show, replay or drop the records that the sink could not store."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the schema of the database up to date; a sink does that at its start if it may."`
+	Snippet   snippetCmd   `cmd:"" help:"Print the tag of a site, also pinned to its bytes, and its pixel."`
 	Secret    secretCmd    `cmd:"" help:"Make a secret for a site's servers."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }

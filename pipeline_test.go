@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"footfall/collector"
-	"footfall/collector/intake"
 	"footfall/collector/sites"
 	"footfall/event"
 	"footfall/kafka"
@@ -93,7 +92,7 @@ func TestWholePathInABubble(t *testing.T) {
 		}
 		col, err := collector.New(collector.Options{Durability: collector.DurabilitySpool, SpoolDir: dir, SpoolMinFree: -1,
 			Kafka: kafka.Cluster{Brokers: broker.Addrs(), Dial: broker.Dial}, Topic: "events", Partitions: 3,
-			Sites: sites.Named("shop"), Script: intake.Script{Body: []byte("//")},
+			Sites:  sites.Named("shop"),
 			Logger: log, Metrics: metrics.NewSet()})
 		if err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	ClientHeader   string // in which they tell the client's address; "" means X-Forwarded-For
 	CountryDB      string // "" means the built-in one
-	Script         intake.Script
+	Scripts        func(name string) (intake.Script, bool)
 	Now            func() time.Time // nil: time.Now
 	Logger         *slog.Logger
 	Metrics        *metrics.Set
@@ -136,7 +136,7 @@ func (c *Collector) makeIntake() error {
 		},
 		Append:         c.store.append,
 		Durability:     string(c.o.Durability),
-		Script:         c.o.Script,
+		Scripts:        c.o.Scripts,
 		TrustedProxies: c.o.TrustedProxies,
 		ClientHeader:   c.o.ClientHeader,
 		Now:            c.o.Now,

@@ -182,11 +182,23 @@ func (e *Event) decodeClient(v *fastjson.Value) *Refusal {
 // must take a newer snippet's events.
 func (e *Event) setClientField(key string, v *fastjson.Value) *Refusal {
 	f := fieldByName[key]
+	if key == "webdriver" {
+		e.setWebdriver(v.Type() == fastjson.TypeTrue)
+		return nil
+	}
 	if f == nil || !f.Client && key != "site" && !(f.Server && e.trusted) {
 		e.Sanitised++
 		return nil
 	}
 	return f.setJSON(e, v)
+}
+
+// setWebdriver notes that the browser says a program drives it. Enriching may know
+// more reasons.
+func (e *Event) setWebdriver(driven bool) {
+	if driven {
+		e.Bot, e.BotReasons = true, []string{"webdriver"}
+	}
 }
 
 // Record reads a record from Kafka, as AppendJSON wrote it. Whatever is not such a

@@ -10,7 +10,8 @@ import (
 const queryBytes = 512
 
 // Query reads a pixel's query as it stands in the request, one event. Keys are field
-// names, "props" as JSON text or "props.KEY" each. What is badly escaped stays as it was
+// names, "props" as JSON text or "props.KEY" each; or the one key "json" has what a
+// beacon's body would be. What is badly escaped stays as it was
 // written: half a title is better than no event.
 func (d *Decoder) Query(query []byte) (*Envelope, *Refusal) {
 	env := d.envelope(queryBytes)
@@ -35,6 +36,8 @@ func (d *Decoder) Query(query []byte) (*Envelope, *Refusal) {
 		var r *Refusal
 		name, isProp := strings.CutPrefix(key, "props.")
 		switch {
+		case key == "json":
+			return d.Envelope([]byte(value))
 		case isProp:
 			opening := byte(',')
 			if len(props) == 0 {

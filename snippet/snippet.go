@@ -1,10 +1,11 @@
 // Package snippet is the tag that web pages load: its source, and the build that
-// makes one minified file of it when the process starts.
+// makes minified files of it inside the process.
 //
 // The source is embedded, so a binary always serves the snippet it was tested
-// with. Build is deterministic: the same binary gives the same bytes, hash and
-// integrity on every collector. It fails only when the embedded source does not
-// compile, which a test would have caught; a caller treats that as fatal.
+// with. Build is deterministic: the same binary and options give the same bytes, hash
+// and integrity on every collector. It fails when the options name a rule that
+// does not exist, or when the embedded source does not compile, which a test would
+// have caught.
 //
 // The promise to the page: the snippet never throws into it, stores nothing
 // unless asked, and gives an event up only when the collector refuses it or no way
@@ -12,73 +13,106 @@
 package snippet
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"crypto/sha512"
 	"embed"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
 )
 
 // Version is sent with every event as snippet_version.
-const Version = "1"
+const Version = "2"
 
-//go:embed src/*.js
+//go:embed src/*.js src/ext/*.js
 var sources embed.FS
 
-// Script is the built snippet. Its slices are shared: read them only.
-type Script struct {
-	Body      []byte // minified JavaScript, UTF-8
-	Gzip      []byte // Body at gzip level 9, no name and no time in its header
-	Hash      string // first 16 hex digits of Body's SHA-256, for /f.<hash>.js
-	Integrity string // "sha384-…" of Body, for the integrity attribute
+// Bundle is the snippet and its extensions as one build made them. The snippet
+// loads the extensions of its own bundle, by a name with their hash in it.
+type Bundle struct {
+	Core       Script
+	Extensions map[string]Script // by the name that data-ext has
+	// Edition names the extensions' bytes: each is served as
+	// <script>-<name>.<edition>.js and never changes.
+	Edition string
 }
 
 // Build bundles and minifies the embedded source in memory. It reads and writes
 // no file and is safe for concurrent use.
-func Build() (Script, error) {
-	body, err := bundle()
+func Build(o Options) (Bundle, error) {
+	words, err := o.defines()
 	if err != nil {
-		return Script{}, err
+		return Bundle{}, err
 	}
-	zipped, err := compress(body)
+	b := Bundle{Extensions: map[string]Script{}}
+	sum := sha256.New()
+	for _, name := range Extensions() {
+		body, err := bundle("src/ext/"+name+".js", words, api.FormatIIFE)
+		if err != nil {
+			return Bundle{}, err
+		}
+		sum.Write(body)
+		if b.Extensions[name], err = newScript(body); err != nil {
+			return Bundle{}, err
+		}
+	}
+	b.Edition = hex.EncodeToString(sum.Sum(nil)[:4])
+	words["EXTENSIONS"] = strconv.Quote(o.Names.orDefault().Script + "-*." + b.Edition + ".js")
+	body, err := bundle("src/main.js", words, api.FormatIIFE)
 	if err != nil {
-		return Script{}, fmt.Errorf("compress snippet: %w", err)
+		return Bundle{}, err
 	}
-	short := sha256.Sum256(body)
-	long := sha512.Sum384(body)
-	return Script{
-		Body:      body,
-		Gzip:      zipped,
-		Hash:      hex.EncodeToString(short[:8]),
-		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
-	}, nil
+	b.Core, err = newScript(body)
+	return b, err
 }
 
-func bundle() ([]byte, error) {
+// Module returns the snippet as an ES module, for bundlers: what the npm package holds.
+// Without its collector's files at hand it loads no extensions.
+func Module() ([]byte, error) {
+	words, err := Options{}.defines()
+	if err != nil {
+		return nil, err
+	}
+	words["EXTENSIONS"] = "null"
+	return bundle("src/module.js", words, api.FormatESModule)
+}
+
+// Extensions lists the names of the extensions.
+func Extensions() []string {
+	files, err := sources.ReadDir("src/ext")
+	if err != nil {
+		panic(err) // embedded
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f.Name(), ".js"))
+	}
+	return names
+}
+
+func bundle(entry string, words map[string]string, format api.Format) ([]byte, error) {
 	result := api.Build(api.BuildOptions{
-		EntryPoints:       []string{"src/main.js"},
+		EntryPoints:       []string{entry},
 		Bundle:            true,
-		Format:            api.FormatIIFE,
-		Target:            api.ES2018,
+		Format:            format,
+		Target:            api.ES2021,
 		MinifyWhitespace:  true,
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
 		LegalComments:     api.LegalCommentsNone,
-		Define:            map[string]string{"VERSION": strconv.Quote(Version)},
+		Define:            maps.Clone(words),
 		Plugins:           []api.Plugin{embedded()},
 	})
 	if len(result.Errors) > 0 {
 		first := result.Errors[0]
-		return nil, fmt.Errorf("bundle snippet: %s (%d problems)", first.Text, len(result.Errors))
+		return nil, fmt.Errorf("bundle %s: %s (%d problems)", entry, first.Text, len(result.Errors))
 	}
-	return result.OutputFiles[0].Contents, nil
+	return slices.Clone(result.OutputFiles[0].Contents), nil
 }
 
 // embedded makes esbuild read the embedded source instead of the disk.
@@ -99,19 +133,4 @@ func embedded() api.Plugin {
 		b.OnResolve(api.OnResolveOptions{Filter: ".*"}, resolve)
 		b.OnLoad(api.OnLoadOptions{Filter: ".*", Namespace: space}, load)
 	}}
-}
-
-func compress(body []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(body); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
 }

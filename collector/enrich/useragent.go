@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mssola/useragent"
@@ -35,8 +36,12 @@ func (n *Enricher) setAgent(e *event.Event, userAgent string) {
 	e.OS = a.os
 	e.OSVersion = e.Clean("os_version", a.osVersion)
 	e.Device = a.device
-	e.Bot = len(a.botReasons) > 0
-	e.BotReasons = a.botReasons
+	if e.BotReasons == nil {
+		e.BotReasons = a.botReasons // shared by all events of the agent
+	} else {
+		e.BotReasons = slices.Concat(e.BotReasons, a.botReasons)
+	}
+	e.Bot = len(e.BotReasons) > 0
 }
 
 // parseAgent reads a user agent with mssola/useragent as base. The overlay knows

@@ -17,7 +17,6 @@ import (
 const (
 	beaconPath = "/e"
 	pixelPath  = "/p.gif"
-	scriptPath = "/f.js"
 	apiPath    = "/api/events"
 )
 
@@ -70,8 +69,10 @@ func (s *Server) route(ctx *fasthttp.RequestCtx) *route {
 	case apiPath:
 		return &apiRoute
 	}
-	if s.scripts.has(path) {
-		return &scriptRoute
+	if bytes.HasSuffix(path, []byte(".js")) {
+		if _, ok := s.options.Scripts(string(path[1:])); ok {
+			return &scriptRoute
+		}
 	}
 	return nil
 }

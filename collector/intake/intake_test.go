@@ -67,7 +67,11 @@ func newTestServer(change func(*Options)) (*Server, *shelf) {
 		Sites:  sites.Named("shop").Current,
 		Append: kept.append,
 		Now:    func() time.Time { return now },
-		Script: Script{Body: []byte("/*tag*/"), Gzip: []byte("\x1f\x8bzipped"), Hash: "abc123"},
+		Scripts: func(name string) (Script, bool) {
+			s := Script{Body: []byte("/*tag*/"), Gzip: []byte("\x1f\x8bzipped"), Brotli: []byte("br"), Hash: "abc123"}
+			s.Frozen = name == "f.abc123.js"
+			return s, s.Frozen || name == "f.js"
+		},
 	}
 	if change != nil {
 		change(&o)

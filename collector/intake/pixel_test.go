@@ -42,18 +42,23 @@ func TestScriptIsServedCompressedAndCached(t *testing.T) {
 		t.Errorf("got %s", plain)
 	}
 	zipped := request{method: "GET", uri: "/f.abc123.js",
-		headers: []string{"Accept-Encoding", "br, gzip"}}.send(s)
+		headers: []string{"Accept-Encoding", "deflate, gzip"}}.send(s)
 	if string(zipped.Body()) != "\x1f\x8bzipped" ||
 		string(zipped.Header.ContentEncoding()) != "gzip" ||
 		!strings.Contains(string(zipped.Header.Peek("Cache-Control")), "immutable") {
 		t.Errorf("got %s", zipped)
+	}
+	smaller := request{method: "GET", uri: "/f.js",
+		headers: []string{"Accept-Encoding", "gzip, br"}}.send(s)
+	if string(smaller.Body()) != "br" || string(smaller.Header.ContentEncoding()) != "br" {
+		t.Errorf("got %s", smaller)
 	}
 	known := request{method: "GET", uri: "/f.js",
 		headers: []string{"If-None-Match", `W/"abc123"`}}.send(s)
 	if known.StatusCode() != 304 || len(known.Body()) != 0 {
 		t.Errorf("got %s", known)
 	}
-	none, _ := newTestServer(func(o *Options) { o.Script = Script{} })
+	none, _ := newTestServer(func(o *Options) { o.Scripts = nil })
 	if resp := (request{method: "GET", uri: "/f.js"}).send(none); resp.StatusCode() != 404 {
 		t.Errorf("without a script: %d, want 404", resp.StatusCode())
 	}

@@ -3,7 +3,7 @@
 //
 //	POST /e             a beacon: one envelope of events, JSON as text/plain
 //	GET  /p.gif         a pixel: one event in the query, answered by a 43-byte GIF
-//	GET  /f.js          the snippet; /f.<hash>.js is the same, frozen
+//	GET  /f.js          the snippet, and the other files of Options.Scripts
 //	POST /api/events    events of a server that has its site's secret; openapi.yaml
 //	                    describes it
 //	OPTIONS             a preflight on any of them
@@ -81,8 +81,8 @@ type Options struct {
 	// or as ErrAway.
 	// Its context ends when a shutdown has run out of time, never with the request.
 	Append func(ctx context.Context, records [][]byte) error
-	// Script is served as the snippet; without a body there is none.
-	Script Script
+	// Scripts finds what is served under a path below the root, like "f.js".
+	Scripts func(name string) (Script, bool)
 	// TrustedProxies may tell the client's address in ClientHeader, which is
 	// X-Forwarded-For when left out; no other header is looked at. A peer on a Unix socket
 	// is trusted always.
@@ -102,7 +102,6 @@ type Server struct {
 	decoder   event.Decoder
 	buffers   buffers
 	count     counters
-	scripts   scripts
 	waiting   waiting
 	life      context.Context // of Append: longer than any request
 	end       context.CancelFunc
@@ -110,6 +109,9 @@ type Server struct {
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
+	if o.Scripts == nil {
+		o.Scripts = func(string) (Script, bool) { return Script{}, false }
+	}
 	if o.Enrich == nil {
 		o.Enrich = func(*event.Event, Facts) {}
 	}
@@ -125,7 +127,7 @@ func New(o Options) *Server {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	s := &Server{options: o, scripts: newScripts(o.Script), addresses: newLimiter(o.AddressRate),
+	s := &Server{options: o, addresses: newLimiter(o.AddressRate),
 		watch: newWatch(o.Metrics)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.http = s.newHTTP()

@@ -135,6 +135,18 @@ var keys = map[string]func(*Site, ast.Node) error{
 	"gpc":       func(s *Site, n ast.Node) error { return boolean(&s.GPC, n) },
 	"dnt":       func(s *Site, n ast.Node) error { return boolean(&s.DNT, n) },
 	"bots":      func(s *Site, n ast.Node) error { return oneOf(&s.Bots, n, BotsFlag, BotsRefuse) },
+	"snippet": func(s *Site, n ast.Node) error {
+		if err := yaml.NodeToValue(n, &s.Snippet); err != nil {
+			return errors.New("has to be a mapping of rules to true or false, like {hash: true}")
+		}
+		for name := range s.Snippet {
+			if !slices.Contains(SnippetRules, name) {
+				return fmt.Errorf("has %q, which is no counting rule; there are %s", name,
+					strings.Join(SnippetRules, ", "))
+			}
+		}
+		return nil
+	},
 	"rate": func(s *Site, n ast.Node) error {
 		if err := yaml.NodeToValue(n, &s.Rate); err != nil || !(s.Rate > 0 && s.Rate <= rateMax) {
 			return errors.New("has to be a number of events a second, above 0")

@@ -29,6 +29,11 @@ const (
 	IPFull = "full"
 )
 
+// SnippetRules are the counting rules that a site may set; package snippet says what
+// they are. gpc and dnt are settings of their own.
+var SnippetRules = []string{"auto", "spa", "replace", "query", "hash", "bfcache", "unseen", "leave",
+	"focus", "clicks", "outbound", "download", "contact", "forms", "fields", "frames", "local"}
+
 // What happens to events of programs.
 const (
 	BotsFlag   = "flag"   // kept, with bot = true
@@ -42,11 +47,13 @@ type Site struct {
 	// "*.shop.example" every name below it, "null" a page without an origin (a file, a
 	// sandboxed frame). None means any.
 	Hostnames []string
-	IP        string        // IPNone, IPCut or IPFull
-	Query     []string      // keys of a page's query that are kept beside utm_*, ref and source
-	GPC       bool          // honour Sec-GPC: no visitor, session or user in the event
-	DNT       bool          // the same for DNT: 1
-	Bots      string        // BotsFlag or BotsRefuse
+	IP        string   // IPNone, IPCut or IPFull
+	Query     []string // keys of a page's query that are kept beside utm_*, ref and source
+	GPC       bool     // honour Sec-GPC: no visitor, session or user in the event
+	DNT       bool     // the same for DNT: 1
+	Bots      string   // BotsFlag or BotsRefuse
+	// Snippet turns counting rules of the site's snippet on or off, by name.
+	Snippet   map[string]bool
 	Rate      float64       // events a second; 0 for the collector's default
 	Retention time.Duration // how long the sink keeps its events; 0 for as long as all
 	secrets   []digest

@@ -2,10 +2,12 @@
 export const CAP = 60000;
 
 // What is held for another try: this many events, the newest, for this many
-// rounds without one success, and at most an hour (ms) from one to the next.
-export const HELD = 200;
+// rounds without one success.
+export const HELD = 500;
 export const ROUNDS = 10;
-export const LONGEST_WAIT = 36e5;
 
 // After a leave, less engaged time than this (ms) is not worth another one.
 export const ENGAGED = 1000;
+
+// When (ms) the page has most likely nothing else to do.
+export const IDLE = 3000;

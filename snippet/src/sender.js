@@ -1,103 +1,157 @@
-import { size, split } from "./batch.js";
-import { warn } from "./guard.js";
-import { CAP, HELD, LONGEST_WAIT, ROUNDS } from "./limits.js";
+// The way of an event to the collector. Recorded events wait in the queue, as objects
+// until they are first sent, as JSON from then on: what has left the page never
+// changes, so that an id stands for one body on whichever way it arrives.
+//
+// The ways: fetch, because content blockers drop beacons while the beacon says true;
+// the pixel when fetch is rejected (a policy, a blocker, no network); the beacon at
+// exit where it is the surer way. What no way brings is held and tried again.
+import { encode, size, split } from "./batch.js";
+import { guard, on, stored, warn } from "./guard.js";
+import { CAP, HELD, IDLE, ROUNDS } from "./limits.js";
+import { data, endpoint } from "./rules.js";
+import { uuid } from "./uuid.js";
 
-// createSender gathers the events of one task into a batch and brings it to the
-// collector: by fetch, because content blockers drop beacons while the beacon
-// says true; by the pixel when fetch is rejected (a policy, a blocker, no
-// network); by the beacon only at exit. What no way brings is held in memory and
-// tried again, with the same event_id. envelope(transport) gives the fields that
-// all events share.
-export function createSender(endpoint, envelope) {
-  let events = [];
-  let inflight = 0;
-  let rounds = 0;
-  let timer, waiting, blocked;
+// core is what extensions are given.
+export const core = { before: [] };
+export let consent;
 
-  const encode = (batch, transport = "fetch") =>
-    JSON.stringify({ ...envelope(transport), events: batch });
+let queue = [];
+let inflight = 0;
+let rounds = 0;
+let timer, waiting, blocked, timezone;
 
-  function plan(delay) {
-    timer = setTimeout(() => {
-      timer = waiting = 0;
-      flush();
-    }, delay);
+// A batch is a list of JSON texts, which joins itself.
+export const body = (batch, transport = "fetch") =>
+  encode({
+    site: data.site,
+    sent_at: Date.now(),
+    transport,
+    snippet_version: VERSION,
+    consent,
+    webdriver: navigator.webdriver,
+    timezone,
+    screen_w: screen.width,
+    screen_h: screen.height,
+    viewport_w: innerWidth,
+    viewport_h: innerHeight,
+  }).replace("}", `,"events":[${batch}]}`);
+
+function plan(delay) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    timer = waiting = 0;
+    flush();
+  }, delay);
+}
+
+export function add(event) {
+  queue.push(event);
+  timer || plan(0);
+}
+
+export function setConsent(state) {
+  consent = state;
+  if (state === "no") {
+    queue = [];
+    stored(() => delete sessionStorage.footfall);
   }
+  timer || plan(0);
+}
 
-  function add(event) {
-    events.push(event);
-    if (!timer) plan(0);
+// seal makes the text of an event, with what is read as late as possible: routers set
+// the title after the URL, and a session needs consent.
+export const seal = guard((event) => {
+  const { type, callback } = event;
+  if (!type) return event;
+  if (type === "pageview") event.title ||= document.title;
+  if (data.session) event.session_id = stored(() => (sessionStorage.footfall ||= uuid()));
+  if (core.before.every((hook) => hook(event) !== false)) {
+    return Object.assign(new String(encode(event)), { callback });
   }
+});
 
-  function flush(exit) {
-    if (waiting && !exit) return;
-    const batch = events;
-    // A collector that asked us to wait may refuse the last attempt too. The
-    // page can come back, so the events stay; their ids make a repeat harmless.
-    if (!waiting) events = [];
-    for (const event of batch) {
-      // Routers set the title after the URL: it is read as late as possible.
-      if (event.type === "pageview") event.title = event.title || document.title;
+function settle(batch, done) {
+  rounds = 0;
+  batch.map(({ callback }) => callback && guard(callback)(done));
+}
+
+export function flush(exit) {
+  if (consent === "wait" || (waiting && !exit)) return;
+  // A collector that asked us to wait may refuse the last attempt too. The page
+  // can come back, so the events stay; their ids make a repeat harmless.
+  const batch = queue.map(seal).filter(Boolean);
+  queue = waiting ? batch : [];
+  if (batch[0]) split(batch, body).map((part) => send(part, exit));
+}
+
+async function send(batch, exit) {
+  // What rejects fetch swallows the beacon too, without a word.
+  if (exit && blocked) return batch.map((text) => pixels([text]));
+  const text = body(batch);
+  const bytes = size(text);
+  inflight += bytes;
+  try {
+    // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
+    // beacon to the page's own host for a ping to strangers.
+    if (
+      (data.transport === "beacon" ||
+        (exit && (/^Apple/.test(navigator.vendor) || endpoint.host === location.host))) &&
+      navigator.sendBeacon(endpoint, body(batch, "beacon"))
+    ) {
+      return settle(batch, true);
     }
-    if (batch[0]) for (const part of split(batch, encode)) send(part, exit);
-  }
-
-  async function send(batch, exit) {
-    // What rejects fetch swallows the beacon too, without a word.
-    if (exit && blocked) return batch.map((event) => pixels([event]));
-    const body = encode(batch);
-    const bytes = size(body);
-    let response;
-    inflight += bytes;
-    try {
-      if (exit && navigator.sendBeacon(endpoint, encode(batch, "beacon"))) return;
-      // A string body is text/plain and no header is ours: no preflight.
-      response = await fetch(endpoint, {
-        method: "POST",
-        body,
-        keepalive: inflight <= CAP,
-        credentials: "omit",
-        priority: "low",
-      });
-    } catch (rejected) {
-      // Also where the browser has no beacon. The pixel is next.
-    } finally {
-      inflight -= bytes;
-    }
-    blocked = !response;
-    if (blocked) return pixels(batch);
-    const { status, headers } = response;
+    // A string body is text/plain and no header is ours: no preflight.
+    const { status, headers } = await fetch(endpoint, {
+      method: "POST",
+      body: text,
+      keepalive: inflight <= CAP,
+      credentials: "omit",
+    });
+    blocked = 0;
     if (status === 429 || status > 499) return hold(batch, headers.get("Retry-After"));
-    rounds = 0;
     if (status > 399) warn(headers.get("X-Footfall-Reason") || status);
+    settle(batch, status < 400);
+  } catch (rejected) {
+    // Also where the browser has no beacon.
+    blocked = 1;
+    pixels(batch);
+  } finally {
+    inflight -= bytes;
   }
+}
 
-  // One by one: while the first does not get through, the others need not try.
-  function pixels([event, ...rest]) {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries({ ...envelope("pixel"), ...event })) {
-      if (value != null) query.set(name, name === "props" ? JSON.stringify(value) : value);
-    }
-    const image = new Image();
-    image.onerror = () => hold([event, ...rest]);
-    image.onload = () => {
-      rounds = 0;
-      if (rest[0]) pixels(rest);
-    };
-    image.src = new URL("p.gif?" + query, endpoint);
+// One by one: while the first does not get through, the others need not try.
+function pixels([event, ...rest]) {
+  if (!event) return;
+  const image = new Image();
+  image.onerror = () => hold([event, ...rest]);
+  image.onload = () => {
+    settle([event], true);
+    pixels(rest);
+  };
+  image.src = new URL(PIXEL + "?json=" + encodeURIComponent(body([event], "pixel")), endpoint);
+}
+
+function hold(batch, seconds) {
+  // The failures of one round come one by one; the first makes the next round.
+  if (!waiting) {
+    if (++rounds > ROUNDS) return settle(batch, false);
+    plan(Math.max(seconds * 1e3 || 0, 500 << rounds) * (1 + Math.random() / 2));
+    waiting = 1;
   }
+  queue = [...new Set([...batch, ...queue])].slice(-HELD);
+}
 
-  function hold(batch, seconds) {
-    // The failures of one round come one by one; the first makes the next round.
-    if (!waiting) {
-      if (++rounds > ROUNDS) return warn("events dropped");
-      const least = Math.max(seconds * 1e3 || 0, 500 << rounds);
-      clearTimeout(timer);
-      plan(Math.min(LONGEST_WAIT, least * (1 + Math.random() / 2)));
-      waiting = 1;
-    }
-    events = [...new Set([...batch, ...events])].slice(-HELD);
-  }
-
-  return { add, flush };
+// The first batch waits for a frame, because sizes that are asked for earlier cost a
+// layout, and for the extensions, which may have a say in it: a second at most.
+export function openSender(extensions) {
+  consent = data.consent;
+  plan(1000);
+  requestAnimationFrame(() => Promise.all(extensions).then(() => waiting || plan(0)));
+  on({ online: () => waiting && plan(0) });
+  // The zone's first call costs up to 70 ms on a slow phone: not before the first
+  // send, and only when nothing else is to be done.
+  setTimeout(() => {
+    timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  }, IDLE);
 }

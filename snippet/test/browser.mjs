@@ -1,16 +1,37 @@
 // The smallest browser that the snippet runs in. Each call makes a fresh one and
 // returns what a test looks at: the requests, the warnings and the listeners.
 
+import { register } from "node:module";
+
+register("./fresh.mjs", import.meta.url);
+
+// What the build sets, see snippet/rules.go: the counting rules with their defaults.
+const RULES = {
+  AUTO: true, SPA: true, REPLACE: true, QUERY: true, HASH: false, BFCACHE: true, UNSEEN: false,
+  LEAVE: true, FOCUS: true, CLICKS: true, OUTBOUND: true, DOWNLOAD: true, CONTACT: true,
+  FORMS: true, FIELDS: true, FRAMES: false, LOCAL: false, GPC: true, DNT: false,
+  VERSION: "2", ENDPOINT: "e", PIXEL: "p.gif", EXTENSIONS: null,
+  KEPT: "^(utm_\\w+|ref|source|\\w*clid|q)=",
+};
+
 export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page } = {}) {
   const seen = { fetches: [], beacons: [], pixels: [], warnings: [], listeners: {} };
   const listen = (type, fn) => (seen.listeners[type] = seen.listeners[type] || []).push(fn);
   const globals = {
-    VERSION: "1",
+    ...RULES,
+    ...page.rules,
+    top: globalThis,
+    self: globalThis,
+    HTMLFormElement: class {
+      submit() {}
+    },
+    requestAnimationFrame: (fn) => setTimeout(fn, 0),
+    localStorage: page.localStorage,
     innerWidth: 1200,
     innerHeight: 500,
     scrollY: 0,
     screen: { width: 1920, height: 1080 },
-    location: new URL("https://shop.example/a?q=1#part"),
+    location: new URL(page.url || "https://shop.example/a?q=1#part"),
     history: { pushState: go, replaceState: go },
     document: {
       addEventListener: listen,
@@ -19,6 +40,7 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
       baseURI: "https://shop.example/a",
       querySelector: () => null,
       hidden: false,
+      hasFocus: () => true,
       referrer: "https://search.example/",
       title: "A page",
       ...page.document,
@@ -31,11 +53,12 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
     Image: class {
       set src(src) {
         const { searchParams } = new URL(src);
-        seen.pixels.push({ image: this, src: String(src), ...Object.fromEntries(searchParams) });
+        const { events, ...envelope } = JSON.parse(searchParams.get("json"));
+        seen.pixels.push({ image: this, src: String(src), ...envelope, ...events[0] });
       }
     },
     fetch: async (url, options) => {
-      seen.fetches.push({ url, options, ...JSON.parse(options.body) });
+      seen.fetches.push({ url: String(url), options, ...JSON.parse(options.body) });
       const { status, headers } = await answer(seen.fetches.length);
       return { status, headers: new Headers(headers) };
     },
@@ -55,8 +78,12 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
   seen.fire = (type, event = {}) => (seen.listeners[type] || []).forEach((fn) => fn(event));
   seen.tick = async (ms = 0) => {
     t.mock.timers.tick(ms);
-    // Answers come in promises; a turn of the loop settles them all.
-    for (let i = 0; i < 3; i++) await new Promise(setImmediate);
+    // Frames and answers come in promises that put something off until the next task: a few
+    // turns of the loop settle them all.
+    for (let i = 0; i < 4; i++) {
+      for (let j = 0; j < 3; j++) await new Promise(setImmediate);
+      t.mock.timers.tick(0);
+    }
   };
   seen.events = () => seen.fetches.flatMap((request) => request.events);
   return seen;
@@ -66,6 +93,15 @@ let loads = 0;
 
 // load runs the whole snippet once more, as a page load would.
 export const load = () => import(`../src/main.js?${++loads}`);
+
+// modules loads some of the source's files, of one page and ready for its tag.
+export async function modules(endpoint, data, ...names) {
+  const page = ++loads;
+  const files = ["rules", ...names].map((name) => import(`../src/${name}.js?${page}`));
+  const [{ configure }, ...rest] = await Promise.all(files);
+  configure({ site: "shop", ...data, endpoint }, "https://collector.example/f.js");
+  return rest;
+}
 
 // element is a DOM element with its attributes and nothing that holds a value:
 // whoever reaches for one gets an error.
@@ -79,7 +115,7 @@ export function element(localName, attributes = {}, { text = "", parent } = {}) 
     matches: (selector) =>
       selector
         .split(",")
-        .some((part) => part === localName || (part === localName + "[href]" && attributes.href)),
+        .some((part) => part === localName || (part === ":any-link" && attributes.href)),
     closest: (selector) => {
       for (let el = self; el; el = el.parent) if (el.matches(selector)) return el;
       return null;

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createSender } from "../src/sender.js";
-import { browser } from "./browser.mjs";
+import { browser, modules } from "./browser.mjs";
 
 const endpoint = "https://collector.example/in/e";
 const event = (id, more) => ({ event_id: id, type: "custom", ...more });
 
-function sender(t, answer, more) {
+async function sender(t, answer, { data, ...more } = {}) {
   const seen = browser(t, { answer, ...more });
-  const envelope = (transport) => ({ site: "shop", transport, none: undefined });
-  seen.sender = createSender(endpoint, envelope);
+  [seen.sender] = await modules(endpoint, data, "sender");
+  seen.sender.openSender([]);
+  await seen.tick();
   return seen;
 }
 
@@ -17,7 +17,7 @@ const reject = () => Promise.reject(new TypeError("blocked"));
 const ids = (request) => request.events.map((e) => e.event_id);
 
 test("the events of one task are one request without a preflight", async (t) => {
-  const seen = sender(t);
+  const seen = await sender(t);
   seen.sender.add(event("1"));
   seen.sender.add(event("2"));
   await seen.tick();
@@ -33,7 +33,7 @@ test("the events of one task are one request without a preflight", async (t) => 
 });
 
 test("a pageview takes the title that stands when it is sent", async (t) => {
-  const seen = sender(t);
+  const seen = await sender(t);
   seen.sender.add({ event_id: "1", type: "pageview" });
   document.title = "After the router";
   await seen.tick();
@@ -41,22 +41,21 @@ test("a pageview takes the title that stands when it is sent", async (t) => {
 });
 
 test("a rejected fetch becomes one pixel per event, with the same ids", async (t) => {
-  const seen = sender(t, reject);
+  const seen = await sender(t, reject);
   seen.sender.add(event("1", { props: { plan: "pro" } }));
   seen.sender.add(event("2"));
   await seen.tick();
   assert.equal(seen.pixels.length, 1, "the second waits for the first");
   seen.pixels[0].image.onload();
   assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1", "2"]);
-  const { src, transport, props, none } = seen.pixels[0];
-  assert.ok(src.startsWith("https://collector.example/in/p.gif?site=shop"));
+  const { src, transport, props } = seen.pixels[0];
+  assert.ok(src.startsWith("https://collector.example/in/p.gif?json=%7B%22site%22%3A%22shop%22"));
   assert.equal(transport, "pixel");
-  assert.deepEqual(JSON.parse(props), { plan: "pro" });
-  assert.equal(none, undefined);
+  assert.deepEqual(props, { plan: "pro" });
 });
 
 test("what no way brings is tried again later, with the same ids", async (t) => {
-  const seen = sender(t, (n) => (n === 1 ? reject() : { status: 204 }));
+  const seen = await sender(t, (n) => (n === 1 ? reject() : { status: 204 }));
   seen.sender.add(event("1"));
   seen.sender.add(event("2"));
   await seen.tick();
@@ -70,7 +69,7 @@ test("what no way brings is tried again later, with the same ids", async (t) => 
 for (const status of [429, 503]) {
   test(`${status} waits for Retry-After, and new events wait too`, async (t) => {
     const busy = { status, headers: { "Retry-After": "30" } };
-    const seen = sender(t, (n) => (n === 1 ? busy : { status: 204 }));
+    const seen = await sender(t, (n) => (n === 1 ? busy : { status: 204 }));
     seen.sender.add(event("1"));
     await seen.tick();
     seen.sender.add(event("2"));
@@ -83,24 +82,57 @@ for (const status of [429, 503]) {
 }
 
 test("a collector out of reach is asked a bounded number of times", async (t) => {
-  const seen = sender(t, () => ({ status: 503 }));
+  const seen = await sender(t, () => ({ status: 503 }));
   seen.sender.add(event("1"));
   await seen.tick();
   for (let i = 0; i < 30; i++) await seen.tick(36e5);
   assert.equal(seen.fetches.length, 11);
 });
 
-test("at most 200 events are held, the newest", async (t) => {
-  const seen = sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
-  for (let i = 0; i < 250; i++) seen.sender.add(event(String(i)));
+test("at most 500 events are held, the newest", async (t) => {
+  const seen = await sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
+  for (let i = 0; i < 550; i++) seen.sender.add(event(String(i)));
   await seen.tick();
   await seen.tick(5000);
-  assert.equal(ids(seen.fetches[1]).length, 200);
-  assert.equal(ids(seen.fetches[1])[199], "249");
+  assert.equal(ids(seen.fetches[1]).length, 500);
+  assert.equal(ids(seen.fetches[1])[499], "549");
 });
 
-test("at exit the beacon takes the batch at once", (t) => {
-  const seen = sender(t);
+const webkit = { vendor: "Apple Computer, Inc." };
+
+test("at exit the batch goes at once, by a keepalive fetch", async (t) => {
+  const seen = await sender(t);
+  seen.sender.add(event("1"));
+  seen.sender.flush(1);
+  assert.equal(seen.beacons.length, 0);
+  assert.deepEqual(ids(seen.fetches[0]), ["1"]);
+  assert.equal(seen.fetches[0].options.keepalive, true);
+});
+
+for (const [where, options] of [
+  ["in WebKit", { navigator: webkit }],
+  ["to the page's own host", { url: "https://collector.example/a" }],
+]) {
+  test(`at exit the beacon takes the batch ${where}`, async (t) => {
+    const seen = await sender(t, undefined, options);
+    seen.sender.add(event("1"));
+    seen.sender.flush(1);
+    assert.equal(seen.fetches.length, 0);
+    assert.equal(seen.beacons[0].transport, "beacon");
+    assert.deepEqual(ids(seen.beacons[0]), ["1"]);
+  });
+}
+
+test("data-transport=beacon sends every batch so", async (t) => {
+  const seen = await sender(t, undefined, { data: { transport: "beacon" } });
+  seen.sender.add(event("1"));
+  await seen.tick();
+  assert.equal(seen.fetches.length, 0);
+  assert.deepEqual(ids(seen.beacons[0]), ["1"]);
+});
+
+test("at exit the beacon takes the batch at once", async (t) => {
+  const seen = await sender(t, undefined, { navigator: webkit });
   seen.sender.add(event("1"));
   seen.sender.flush(1);
   assert.equal(seen.fetches.length, 0);
@@ -108,22 +140,22 @@ test("at exit the beacon takes the batch at once", (t) => {
   assert.deepEqual(ids(seen.beacons[0]), ["1"]);
 });
 
-test("a refused beacon becomes a fetch in the same turn", (t) => {
-  const seen = sender(t, undefined, { navigator: { sendBeacon: () => false } });
+test("a refused beacon becomes a fetch in the same turn", async (t) => {
+  const seen = await sender(t, undefined, { navigator: { ...webkit, sendBeacon: () => false } });
   seen.sender.add(event("1"));
   seen.sender.flush(1);
   assert.deepEqual(ids(seen.fetches[0]), ["1"]);
 });
 
 test("a browser without beacons sends a pixel at exit", async (t) => {
-  const seen = sender(t, undefined, { navigator: { sendBeacon: undefined } });
+  const seen = await sender(t, undefined, { navigator: { ...webkit, sendBeacon: undefined } });
   seen.sender.add(event("1"));
   seen.sender.flush(1);
   assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1"]);
 });
 
 test("where fetch was rejected, exit goes by pixel: the beacon would lie", async (t) => {
-  const seen = sender(t, reject);
+  const seen = await sender(t, reject);
   seen.sender.add(event("1"));
   await seen.tick();
   seen.pixels[0].image.onload();
@@ -135,7 +167,7 @@ test("where fetch was rejected, exit goes by pixel: the beacon would lie", async
 });
 
 test("an exit while the collector is busy sends and keeps the events", async (t) => {
-  const seen = sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
+  const seen = await sender(t, (n) => ({ status: n === 1 ? 503 : 204 }), { navigator: webkit });
   seen.sender.add(event("1"));
   await seen.tick();
   seen.sender.flush(1);
@@ -145,7 +177,7 @@ test("an exit while the collector is busy sends and keeps the events", async (t)
 });
 
 test("beyond 60,000 bytes in flight a request is not keepalive", async (t) => {
-  const seen = sender(t, () => new Promise(() => {}));
+  const seen = await sender(t, () => new Promise(() => {}));
   for (let i = 0; i < 3; i++) seen.sender.add(event(String(i), { name: "x".repeat(30000) }));
   await seen.tick();
   assert.deepEqual(seen.fetches.map((f) => f.options.keepalive), [true, false, false]);

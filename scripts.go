@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"footfall/collector/intake"
+	"footfall/collector/sites"
+	"footfall/snippet"
+)
+
+// scripts are the files of the snippet: f.js with the defaults, f.SITE.js as the site
+// wants it, f.HASH.js each of them for ever, f-NAME.HASH.js the extensions. A site's is
+// built when somebody first asks for it; sites that want the same share it. Safe for
+// concurrent use.
+type scripts struct {
+	sites *sites.Source
+
+	mu     sync.Mutex
+	builds map[string]map[string]intake.Script // by options, then by name
+}
+
+func newScripts(source *sites.Source) (*scripts, error) {
+	s := &scripts{sites: source, builds: map[string]map[string]intake.Script{}}
+	_, err := s.build(snippet.Options{})
+	return s, err
+}
+
+// find returns the file of a name, as the sites are now.
+func (s *scripts) find(name string) (intake.Script, bool) {
+	all := s.sites.Current()
+	stem, ok := strings.CutSuffix(name, ".js")
+	if !ok {
+		return intake.Script{}, false
+	}
+	if site := all.Get(strings.TrimPrefix(stem, "f.")); site != nil && strings.HasPrefix(stem, "f.") {
+		files, err := s.build(optionsOf(site))
+		return files["f.js"], err == nil
+	}
+	files, err := s.build(snippet.Options{})
+	if script, ok := files[name]; ok || err != nil {
+		return script, ok
+	}
+	if !strings.HasPrefix(name, "f") {
+		return intake.Script{}, false
+	}
+	for _, site := range all.Names() {
+		files, err := s.build(optionsOf(all.Get(site)))
+		if script, ok := files[name]; ok && err == nil && script.Frozen {
+			return script, true
+		}
+	}
+	return intake.Script{}, false
+}
+
+// optionsOf is what a site wants of its snippet.
+func optionsOf(site *sites.Site) snippet.Options {
+	rules := maps.Clone(site.Snippet)
+	if rules == nil {
+		rules = map[string]bool{}
+	}
+	rules["gpc"], rules["dnt"] = site.GPC, site.DNT
+	return snippet.Options{Rules: rules, Query: site.Query}
+}
+
+// build returns the files of a bundle by name.
+func (s *scripts) build(o snippet.Options) (map[string]intake.Script, error) {
+	for _, r := range snippet.Rules { // so that a default that is written out is the same build
+		if on, set := o.Rules[r.Name]; set && on == r.Default {
+			delete(o.Rules, r.Name)
+		}
+	}
+	key := fmt.Sprint(o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if files, ok := s.builds[key]; ok {
+		return files, nil
+	}
+	b, err := snippet.Build(o)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]intake.Script{"f.js": served(b.Core, false), "f." + b.Core.Hash + ".js": served(b.Core, true)}
+	for name, ext := range b.Extensions {
+		files["f-"+name+"."+b.Edition+".js"] = served(ext, true)
+		files["f-"+name+".js"] = served(ext, false)
+	}
+	if len(s.builds) >= buildsMax {
+		clear(s.builds) // of sites that have changed, mostly
+	}
+	s.builds[key] = files
+	return files, nil
+}
+
+// buildsMax bounds what is remembered, some 40 KB each.
+const buildsMax = 1000
+
+func served(s snippet.Script, frozen bool) intake.Script {
+	return intake.Script{Body: s.Body, Gzip: s.Gzip, Brotli: s.Brotli, Zstd: s.Zstd, Hash: s.Hash,
+		Frozen: frozen}
+}
+
+// snippetCmd prints what goes into a page.
+type snippetCmd struct {
+	Collector baseURL `help:"The collector as browsers reach it." default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Site      string  `help:"Site that the tag is of." default:"demo"`
+}
+
+// Run prints the tag, the pinned one, and the pixel for browsers without JavaScript.
+func (c *snippetCmd) Run(_ context.Context, p *program) error {
+	file, o := "f.js", snippet.Options{}
+	rules, err := readRules(p.settings)
+	if err != nil {
+		return err
+	}
+	if rules != nil {
+		site := rules.Get(c.Site)
+		if site == nil {
+			return fmt.Errorf("print snippet: footfall.yaml has no site %q; it has %s", c.Site,
+				strings.Join(rules.Names(), ", "))
+		}
+		file, o = "f."+c.Site+".js", optionsOf(site)
+	}
+	b, err := snippet.Build(o)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, `<!-- follows new versions -->
+<script defer src="%[1]s/%[2]s" data-site="%[3]s"></script>
+
+<!-- or pinned to these bytes -->
+<script defer src="%[1]s/f.%[4]s.js" integrity="%[5]s"
+        crossorigin="anonymous" data-site="%[3]s"></script>
+
+<!-- for browsers without JavaScript -->
+<noscript><img src="%[1]s/p.gif?site=%[3]s" alt="" width="1" height="1"
+  referrerpolicy="no-referrer-when-downgrade"></noscript>
+`, c.Collector, file, c.Site, b.Core.Hash, b.Core.Integrity)
+	return err
+}

@@ -1,0 +1,70 @@
+package snippet
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	brotli "github.com/molecule-man/go-brrr"
+)
+
+// Script is one built file. Its slices are shared: read them only.
+type Script struct {
+	Body      []byte // minified JavaScript, UTF-8
+	Gzip      []byte // Body as `gzip -9 -n` has it: no name and no time in its header
+	Brotli    []byte // Body at quality 11 with a window of 2^24, as `brotli -q 11 -w 24`
+	Zstd      []byte // Body at the best compression there is
+	Hash      string // first 16 hex digits of Body's SHA-256, for /f.<hash>.js
+	Integrity string // "sha384-…" of Body, for the integrity attribute
+}
+
+func newScript(body []byte) (Script, error) {
+	short, long := sha256.Sum256(body), sha512.Sum384(body)
+	s := Script{
+		Body:      body,
+		Hash:      hex.EncodeToString(short[:8]),
+		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
+	}
+	for _, c := range []struct {
+		to   *[]byte
+		open func(io.Writer) (io.WriteCloser, error)
+	}{
+		{&s.Gzip, func(w io.Writer) (io.WriteCloser, error) {
+			return gzip.NewWriterLevel(w, gzip.BestCompression)
+		}},
+		{&s.Brotli, func(w io.Writer) (io.WriteCloser, error) {
+			return brotli.NewWriterOptions(w, 11, brotli.WriterOptions{LGWin: 24, SizeHint: uint(len(body))})
+		}},
+		{&s.Zstd, func(w io.Writer) (io.WriteCloser, error) {
+			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+				zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+		}},
+	} {
+		var err error
+		if *c.to, err = compress(body, c.open); err != nil {
+			return Script{}, fmt.Errorf("compress snippet: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func compress(body []byte, open func(io.Writer) (io.WriteCloser, error)) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := open(&out)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}

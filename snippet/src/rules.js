@@ -1,0 +1,23 @@
+// What the tag says, and whom it does not count. The words in capitals here and in the other
+// files are the counting rules: switches that the build sets, so that a rule costs no bytes
+// where it does not hold. README.md has their list.
+import { stored } from "./guard.js";
+
+export let data, endpoint, source;
+
+export function configure(options, src) {
+  data = options;
+  source = src || location.href;
+  endpoint = new URL(data.endpoint || ENDPOINT, source);
+}
+
+const OWN_MACHINE = /^(127\.|localhost$|\[|$)/;
+
+// isSilent tells whether this visitor, or this page, is not to be counted.
+export const isSilent = () =>
+  (GPC && navigator.globalPrivacyControl) ||
+  (DNT && navigator.doNotTrack == 1) ||
+  (!FRAMES && top !== self) ||
+  // The developer's own machine counts where the collector is there too.
+  (!LOCAL && OWN_MACHINE.test(location.hostname) && !OWN_MACHINE.test(endpoint.hostname)) ||
+  stored(() => localStorage.footfall_off);

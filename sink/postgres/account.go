@@ -101,15 +101,11 @@ func (w *work) arrivals() []arrival {
 // multirange writes the numbers as PostgreSQL reads them: {[1,4),[7,8)}.
 func multirange(origins []event.Origin) string {
 	slices.SortFunc(origins, func(a, b event.Origin) int { return int(int64(a.First) - int64(b.First)) })
-	var b strings.Builder
-	b.WriteByte('{')
+	b := []byte{'{'}
 	from, to := origins[0].First, origins[0].Seq
 	write := func() {
-		b.WriteByte('[')
-		b.WriteString(strconv.FormatUint(from, 10))
-		b.WriteByte(',')
-		b.WriteString(strconv.FormatUint(to+1, 10))
-		b.WriteByte(')')
+		b = strconv.AppendUint(append(b, '['), from, 10)
+		b = append(strconv.AppendUint(append(b, ','), to+1, 10), ')')
 	}
 	for _, o := range origins[1:] {
 		if o.First <= to+1 {
@@ -117,12 +113,11 @@ func multirange(origins []event.Origin) string {
 			continue
 		}
 		write()
-		b.WriteByte(',')
+		b = append(b, ',')
 		from, to = o.First, o.Seq
 	}
 	write()
-	b.WriteByte('}')
-	return b.String()
+	return string(append(b, '}'))
 }
 
 // names keeps one copy of each name, so that a row does not hold on to the whole text of

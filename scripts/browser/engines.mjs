@@ -16,7 +16,7 @@
 // on a display of Xvfb. All are Debian's packages; CHROMIUM and FIREFOX name others.
 import fs from 'node:fs';
 import puppeteer from 'puppeteer-core';
-import { Builder, By, Capabilities } from 'selenium-webdriver';
+import { Builder, By, Capabilities, Key } from 'selenium-webdriver';
 import { atEnd, chromium, directory, freePort, start } from './lib.mjs';
 
 export const ENGINES = { chromium: openChromium, firefox: openFirefox, webkit: openWebkit };
@@ -138,7 +138,7 @@ async function webkitTab(driver) {
       const code = { left: 0, middle: 1 }[button];
       await actions.press(code).release(code).perform();
     }),
-    type: on(async (selector, text) => (await find(selector)).sendKeys(text)),
+    type: on(async (selector, text) => (await find(selector)).sendKeys(text.replaceAll('\n', Key.ENTER))),
     back: on(() => driver.executeScript(`return (${goBack})()`)),
     url: on(() => driver.getCurrentUrl()),
     close: on(async () => {

@@ -10,6 +10,7 @@
 //   scene.arrive(path)        waits until the tab has loaded that page
 //   scene.expect(lines)       waits for rows, and holds that they are exactly these, in the order
 //                             in which they happened; returns them
+//   scene.rows(), scene.accept()   the rows as they are; takes them for what was expected
 //   scene.origin              where the pages are; scene.abroad is the same under another host
 //   scene.engine, scene.tab, scene.wire, scene.url(path)
 //
@@ -37,7 +38,7 @@ async function play(t, stage, engine, scenario) {
   const folder = `/${engine.name}-${stage.played.length}`;
   const wire = await openWire(t, stage.up.collector);
   const scene = {
-    t, engine, wire, folder, up: stage.up, db: engine.db,
+    t, engine, wire, folder, name: scenario.name, up: stage.up, db: engine.db,
     origin: stage.origin,
     abroad: stage.abroad,
     url: (path) => stage.origin + folder + path,
@@ -57,6 +58,7 @@ async function play(t, stage, engine, scenario) {
   };
   scene.arrive = (path, tab = scene.tab) => arrive(tab, scene.folder + path);
   scene.rows = async (db = engine.db) => (await db.query(SQL, [`${folder}/`])).rows;
+  scene.accept = async () => { scene.expected = (await scene.rows()).map(line(scene)); };
   scene.expect = (lines, options) => expect(scene, lines, options);
   await scenario.run(scene);
   wire.judge();
@@ -85,7 +87,8 @@ async function expect(scene, lines, { deadline = 10_000, ordered = true } = {}) 
   await scene.wire.quiet();
   rows = await scene.rows();
   const seen = rows.map(line(scene));
-  assert.deepEqual(ordered ? seen : seen.sort(), ordered ? lines : lines.toSorted());
+  const unordered = (list) => [...list].sort();
+  assert.deepEqual(ordered ? seen : unordered(seen), ordered ? lines : unordered(lines));
   scene.expected = lines;
   return rows;
 }
@@ -96,7 +99,7 @@ async function judge(t, stage) {
   for (const scene of stage.played) {
     const late = (await scene.rows(db)).map(line(scene)).slice(scene.expected.length);
     const unexpected = late.filter((l) => !l.startsWith('leave ')); // of closing the tab
-    assert.deepEqual(unexpected, [], `${scene.folder} had rows after its end`);
+    assert.deepEqual(unexpected, [], `${scene.folder} (${scene.name}) had rows after its end`);
   }
   const dead = await db.query('select * from footfall.dead_letters');
   assert.deepEqual(dead.rows, [], 'dead letters');

@@ -67,7 +67,8 @@ function note(request, body) {
     entry.envelope = envelope;
     entry.events = events;
   } else if (pathname.endsWith('.gif')) {
-    entry.events = [entry.query];
+    // One event in the query, or an envelope as it would stand in a beacon.
+    entry.events = entry.query.json ? JSON.parse(entry.query.json).events : [entry.query];
   }
   return entry;
 }

@@ -37,6 +37,27 @@ export default [
     },
   },
   {
+    name: 'downloads: by extension, by attribute, by query',
+    pages: {
+      '/': `<a id="a" href="files/report.pdf">a</a> <a id="b" href="files/report" download>b</a>
+        <a id="c" href="get?file=report.zip">c</a> <a id="d" href="get?file=report">no download</a>`,
+      '/files/report.pdf': nothing, '/files/report': nothing, '/get': nothing,
+    },
+    async run(scene) {
+      await scene.visit('/');
+      // A download that is taken back by the server leaves the page where it is.
+      for (const id of ['#a', '#c', '#d']) await scene.tab.click(id);
+      await scene.tab.run(() => {
+        const link = document.querySelector('#b');
+        addEventListener('click', (event) => event.preventDefault());
+        link.click();
+      });
+      const rows = await scene.expect(
+        ['pageview /', 'click download /', 'click download /', 'click download /']);
+      assert.deepEqual(rows.slice(1).map((row) => row.props.id), ['a', 'c', 'b']);
+    },
+  },
+  {
     name: 'mailto and tel',
     pages: { '/': `${STAY}<a id="m" href="mailto:a@b.example?subject=secret">m</a> <a id="t" href="tel:+1">t</a>` },
     async run(scene) {
@@ -65,6 +86,24 @@ export default [
       await scene.tab.click('#late');
       const rows = await scene.expect(['pageview /', 'click play /']);
       assert.equal(rows[1].props.film, 'minho');
+    },
+  },
+  {
+    name: 'a click inside a shadow root, and a form there',
+    pages: { '/': `<div id="host"></div><script>
+      document.querySelector('#host').attachShadow({ mode: 'open' }).innerHTML =
+        '<p data-event="deep"><i>x</i></p><form id="inner"><input name="q"><button>go</button></form>';
+      </script>` },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.run(() => {
+        const root = document.querySelector('#host').shadowRoot;
+        root.addEventListener('submit', (event) => event.preventDefault());
+        root.querySelector('i').click();
+        root.querySelector('input').focus();
+        root.querySelector('button').click();
+      });
+      await scene.expect(['pageview /', 'click deep /', 'form inner /']);
     },
   },
   {

@@ -25,11 +25,36 @@ export default [
     },
   },
   {
+    name: 'a form that the browser sends: GET',
+    pages: { '/': form('action="two"'), '/two': 'two' },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.type('#email', 'secret');
+      await scene.tab.click('#go');
+      await scene.arrive('/two');
+      const rows = await scene.expect(['pageview /', 'form order /', 'leave /', 'pageview /two']);
+      assert.equal(rows[1].pageview_id, rows[0].pageview_id);
+      await silent(scene);
+    },
+  },
+  {
     name: 'a form that the browser sends: POST, by the Enter key',
     pages: { '/': form('action="two" method="post"'), '/two': 'two' },
     async run(scene) {
       await scene.visit('/');
       await scene.tab.type('#email', 'secret\n');
+      await scene.arrive('/two');
+      await scene.expect(['pageview /', 'form order /', 'leave /', 'pageview /two']);
+      await silent(scene);
+    },
+  },
+  {
+    name: 'form.submit() of a script, which no event tells',
+    pages: { '/': form('action="two"'), '/two': 'two' },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.type('#email', 'secret');
+      await scene.tab.run(() => { setTimeout(() => document.querySelector('form').submit()); });
       await scene.arrive('/two');
       await scene.expect(['pageview /', 'form order /', 'leave /', 'pageview /two']);
       await silent(scene);
@@ -56,6 +81,20 @@ export default [
       assert.equal(await scene.tab.run(() => document.querySelector('dialog').open), false);
       const rows = await scene.expect(['pageview /', 'form ask /']);
       assert.equal(rows[1].props.form_method, 'dialog');
+    },
+  },
+  {
+    name: 'a form that was begun and left: the leave names the field, not its value',
+    pages: { '/': form('', '<input id="street" name="street">') + '<a id="next" href="two">two</a>', '/two': 'two' },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.type('#email', 'secret@example.org');
+      await scene.tab.type('#street', '1 Secret Lane');
+      await scene.tab.click('#next');
+      await scene.arrive('/two');
+      const rows = await scene.expect(['pageview /', 'leave /', 'pageview /two']);
+      assert.deepEqual(rows[1].props, { form: 'order', field: 'street' });
+      await silent(scene);
     },
   },
   {

@@ -58,4 +58,55 @@ export default [
       assert.deepEqual(rows.find((row) => row.name === 'early').props, { n: 1 });
     },
   },
+  {
+    name: 'inside a frame: nothing',
+    pages: { '/': '<iframe src="inner"></iframe>', '/inner': 'inner' },
+    async run(scene) {
+      await scene.visit('/');
+      await until(5_000, () => 'the inner script', () => scene.tab.run(() => typeof frames[0].footfall === 'function'));
+      await pause(300);
+      await scene.expect(['pageview /']);
+    },
+  },
+  {
+    name: 'a page of old libraries that patch prototypes',
+    pages: { '/': { head: OLD } },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.run(() => footfall('kept', { text: 'a', number: 5, yes: true }));
+      await scene.tab.run(() => history.pushState(null, '', 'two'));
+      const rows = await scene.expect(['pageview /', 'custom kept /', 'leave /', 'pageview /two']);
+      assert.deepEqual(rows[1].props, { text: 'a', number: 5, yes: true });
+    },
+  },
+  {
+    name: 'an element with the id "navigation", "history", "location"',
+    pages: { '/': '<p id="navigation">n</p><p id="history">h</p><p id="footfall">f</p>' },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.run(() => history.pushState(null, '', 'two'));
+      await scene.expect(['pageview /', 'leave /', 'pageview /two']);
+    },
+  },
+  {
+    name: 'a page of Vue that renders later and routes by itself',
+    pages: {
+      '/vue.js': (request, response) => {
+        response.writeHead(200, { 'Content-Type': 'text/javascript' });
+        response.end(library('vue/dist/vue.global.prod.js'));
+      },
+      '/': `<div id="app"></div><script src="vue.js"></script><script>
+        Vue.createApp({
+          data: () => ({ at: 'list' }),
+          methods: { show() { this.at = 'item'; history.pushState(null, '', 'item'); document.title = 'Item'; } },
+          template: '<h1>{{ at }}</h1><button id="show" data-event="show" @click.stop="show">show</button>',
+        }).mount('#app');</script>`,
+    },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.click('#show');
+      const rows = await scene.expect(['pageview /', 'click show /', 'leave /', 'pageview /item']);
+      assert.equal(rows[3].title, 'Item', 'the title that the router set after the URL');
+    },
+  },
 ];

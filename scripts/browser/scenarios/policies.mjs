@@ -89,4 +89,17 @@ export default [
       await scene.expect(['pageview /']);
     },
   },
+  {
+    name: 'a sandboxed page, where storage throws, even with data-session',
+    pages: { '/': { headers: csp('sandbox allow-scripts'), tag: { 'data-session': 'tab' } } },
+    async run(scene) {
+      await scene.visit('/');
+      assert.equal(await scene.tab.run(() => {
+        try { return typeof sessionStorage; } catch (denied) { return denied.name; }
+      }), 'SecurityError');
+      const [row] = await scene.expect(['pageview /']);
+      assert.equal(row.session_id, null);
+      await scene.tab.run(() => footfall.off());
+    },
+  },
 ];

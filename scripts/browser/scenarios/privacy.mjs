@@ -29,6 +29,59 @@ export default [
     },
   },
   {
+    name: 'consent: held until yes',
+    pages: { '/': { tag: { 'data-consent': 'wait', 'data-session': 'tab' } } },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.run(() => { footfall('early'); history.pushState(null, '', 'two'); });
+      await pause(500);
+      await scene.expect([]);
+      assert.equal(await scene.tab.run(() => sessionStorage.length), 0, 'nor is anything stored');
+      await scene.tab.run(() => footfall.consent('yes'));
+      const rows = await scene.expect(['pageview /', 'custom early /', 'leave /', 'pageview /two']);
+      assert.ok(rows.every((row) => row.consent === 'yes'));
+      assert.equal(new Set(rows.map((row) => row.session_id)).size, 1);
+      assert.ok(rows[0].session_id);
+    },
+  },
+  {
+    name: 'consent: dropped at no',
+    pages: { '/': { tag: { 'data-consent': 'wait' } } },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.tab.run(() => { footfall('early'); footfall.consent('no'); footfall('late'); });
+      await pause(500);
+      await scene.expect([]);
+    },
+  },
+  {
+    name: 'off() is for good, off(false) takes it back',
+    pages: { '/': 'hello' },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.expect(['pageview /']);
+      await scene.tab.run(() => { footfall.off(); footfall('unheard'); });
+      await scene.visit('/');
+      await pause(500);
+      await scene.expect(['pageview /']);
+      await scene.tab.run(() => footfall.off(false));
+      await scene.visit('/');
+      await scene.expect(['pageview /', 'pageview /']);
+    },
+  },
+  {
+    name: 'a query is cut before it is sent, campaigns are kept',
+    pages: { '/': '<a id="next" href="two">two</a>', '/two': 'two' },
+    async run(scene) {
+      await scene.visit('/?token=secret&utm_source=letter&gclid=g1#frag');
+      await scene.tab.click('#next');
+      await scene.arrive('/two');
+      const rows = await scene.expect(['pageview /', 'leave /', 'pageview /two']);
+      assert.equal(rows[0].utm_source, 'letter');
+      assert.doesNotMatch(JSON.stringify([rows, scene.wire.events()]), /secret|frag/);
+    },
+  },
+  {
     name: 'data-session="tab": one id for the tab, another for another tab',
     pages: { '/': { tag: { 'data-session': 'tab' } }, '/two': { tag: { 'data-session': 'tab' } } },
     async run(scene) {

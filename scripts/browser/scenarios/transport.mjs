@@ -136,4 +136,13 @@ export default [
       await scene.expect(['pageview /', ...Array(30).fill('custom last /'), 'leave /']);
     },
   },
+  {
+    name: 'data-transport="beacon" sends by beacon',
+    pages: { '/': { tag: { 'data-transport': 'beacon' } } },
+    async run(scene) {
+      await scene.visit('/');
+      const [row] = await scene.expect(['pageview /']);
+      assert.equal(row.transport, 'beacon');
+    },
+  },
 ];

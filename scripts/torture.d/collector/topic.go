@@ -1,14 +1,12 @@
-package main
+package collector
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -23,8 +21,8 @@ type topic struct {
 }
 
 // read consumes from the beginning until ctx ends.
-func (t *topic) read(ctx context.Context, brokers, name string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...),
+func (t *topic) read(ctx context.Context, brokers []string, name string) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...),
 		kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.UnknownTopicRetries(-1), kgo.MetadataMaxAge(2*time.Second),
 		kgo.MetadataMinAge(250*time.Millisecond), kgo.FetchMaxWait(250*time.Millisecond))
@@ -88,16 +86,4 @@ func (t *topic) wait(ctx context.Context, limit time.Duration, except map[int]bo
 			return fmt.Errorf("%d acknowledged events have not come within %s", n, limit)
 		}
 	}
-}
-
-func deleteTopic(ctx context.Context, brokers, name string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	_, err = kadm.NewClient(client).DeleteTopic(ctx, name)
-	return err
 }

@@ -1,4 +1,4 @@
-package main
+package collector
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"footfall/scripts/torture.d/parts"
 )
 
 // run is one seed under way.
@@ -19,7 +21,7 @@ type run struct {
 	dir, topic    string
 	spool         string
 	listen, admin string
-	c             *collector
+	c             *parts.Process
 	o             *oracle
 	t             *topic
 	damaged       map[int]bool
@@ -35,9 +37,11 @@ const (
 
 func (x *run) all(ctx context.Context) (err error) {
 	x.spool, x.damaged = filepath.Join(x.dir, "spool"), map[int]bool{}
-	if x.listen, x.admin, err = freePorts(); err != nil {
+	ports, err := parts.FreePorts(2)
+	if err != nil {
 		return err
 	}
+	x.listen, x.admin = ports[0], ports[1]
 	if x.o, err = newOracle(filepath.Join(x.dir, "oracle"), "http://"+x.listen); err != nil {
 		return err
 	}
@@ -67,8 +71,8 @@ func (x *run) breakIt(ctx context.Context) error {
 		if err := f.do(x, ctx); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
-		if x.c.running() {
-			x.v.RSSMax = max(x.v.RSSMax, x.c.rss())
+		if x.c.Running() {
+			x.v.RSSMax = max(x.v.RSSMax, x.c.RSS())
 			continue
 		}
 		if err := x.start(ctx, nil); err != nil {
@@ -103,7 +107,7 @@ func (x *run) reach(ctx context.Context, n int64) error {
 	for deadline := time.Now().Add(90 * time.Second); x.o.nAcked.Load() < n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return fmt.Errorf("%d of %d events acknowledged in 90 s; health is %s: %s", x.o.nAcked.Load(), n,
-				x.health(), x.tail())
+				x.health(), x.c.Tail())
 		}
 	}
 	return nil
@@ -112,9 +116,9 @@ func (x *run) reach(ctx context.Context, n int64) error {
 // heal ends and starts the collector once more, sends one fresh event, and waits for
 // all that was acknowledged.
 func (x *run) heal(ctx context.Context) error {
-	if x.c.running() {
-		x.v.RSSMax = max(x.v.RSSMax, x.c.rss())
-		if err := x.c.terminate(); err != nil {
+	if x.c.Running() {
+		x.v.RSSMax = max(x.v.RSSMax, x.c.RSS())
+		if err := x.c.Terminate(shutdownMax); err != nil {
 			return err
 		}
 	}
@@ -122,14 +126,14 @@ func (x *run) heal(ctx context.Context) error {
 		return err
 	}
 	if !x.o.send(ctx, http.DefaultClient, x.r) {
-		return errors.New("a fresh event is not accepted after healing: " + x.tail())
+		return errors.New("a fresh event is not accepted after healing: " + x.c.Tail())
 	}
 	err := x.t.wait(ctx, 90*time.Second, x.damaged)
-	x.v.RSSMax = max(x.v.RSSMax, x.c.rss())
+	x.v.RSSMax = max(x.v.RSSMax, x.c.RSS())
 	if x.v.RSSMax > rssLimit {
 		err = errors.Join(err, fmt.Errorf("the collector took %d MiB", x.v.RSSMax>>20))
 	}
-	return errors.Join(err, x.c.terminate())
+	return errors.Join(err, x.c.Terminate(shutdownMax))
 }
 
 func (x *run) judge() {
@@ -148,7 +152,7 @@ func (x *run) beginLoad(ctx context.Context) { x.stopLoad = x.o.load(ctx, x.r) }
 func (x *run) beginReading(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { x.t.read(ctx, x.s.brokers, x.topic) })
+	wg.Go(func() { x.t.read(ctx, x.s.kafka.Seeds(), x.topic) })
 	x.stopReading = func() { cancel(); wg.Wait() }
 }
 
@@ -159,12 +163,12 @@ func (x *run) clean() {
 			stop()
 		}
 	}
-	if x.c != nil && x.c.running() {
-		x.c.kill()
+	if x.c != nil && x.c.Running() {
+		x.c.Kill()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	deleteTopic(ctx, x.s.brokers, x.topic)
+	x.s.kafka.DeleteTopic(ctx, x.topic)
 }
 
 // pause waits up to so many milliseconds, by chance.

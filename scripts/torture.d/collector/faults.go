@@ -1,4 +1,4 @@
-package main
+package collector
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"footfall/failpoint"
+	"footfall/scripts/torture.d/parts"
 )
 
 // fault is one way to break things. It is called under load with a running collector,
@@ -58,19 +58,19 @@ func faults() []fault {
 
 func (x *run) killed(ctx context.Context) error {
 	x.pause(ctx, 600)
-	x.c.kill()
+	x.c.Kill()
 	return nil
 }
 
 func (x *run) terminated(ctx context.Context) error {
 	x.pause(ctx, 600)
-	return x.c.terminate()
+	return x.c.Terminate(shutdownMax)
 }
 
 func (x *run) stopped(ctx context.Context) error {
-	x.c.signal(syscall.SIGSTOP)
+	x.c.Signal(syscall.SIGSTOP)
 	x.pause(ctx, 3000)
-	x.c.signal(syscall.SIGCONT)
+	x.c.Signal(syscall.SIGCONT)
 	x.pause(ctx, 400)
 	return nil
 }
@@ -78,35 +78,22 @@ func (x *run) stopped(ctx context.Context) error {
 // stalled leaves the broker without an answer for a while, then kills or keeps the
 // collector.
 func (x *run) stalled(ctx context.Context) error {
-	release, err := x.holdBroker()
+	release, err := x.s.kafka.Hold(1)
 	if err != nil {
 		return err
 	}
 	defer release()
 	x.pause(ctx, 3000)
 	if x.r.IntN(2) == 0 {
-		x.c.kill()
+		x.c.Kill()
 	}
 	return nil
 }
 
-func (x *run) holdBroker() (release func(), err error) {
-	b, err := os.ReadFile(filepath.Join(x.s.kafkaDir, "1", "pid"))
-	if err != nil {
-		return nil, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return nil, err
-	}
-	return func() { syscall.Kill(pid, syscall.SIGCONT) }, syscall.Kill(pid, syscall.SIGSTOP)
-}
-
 func (x *run) brokerKilled(ctx context.Context) error {
 	for _, step := range []string{"kill", "start"} {
-		cmd := exec.CommandContext(ctx, x.s.kafka, step, "1", "--dir", x.s.kafkaDir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", step, err, out)
+		if err := x.s.kafka.Do(ctx, step, 1); err != nil {
+			return err
 		}
 		x.pause(ctx, 1000)
 	}
@@ -121,7 +108,7 @@ func (x *run) topicDeleted(ctx context.Context) error {
 		return err
 	}
 	x.stopReading()
-	if err := deleteTopic(ctx, x.s.brokers, x.topic); err != nil {
+	if err := x.s.kafka.DeleteTopic(ctx, x.topic); err != nil {
 		return fmt.Errorf("delete topic: %w", err)
 	}
 	x.beginReading(ctx)
@@ -132,49 +119,49 @@ func (x *run) topicDeleted(ctx context.Context) error {
 
 // injected restarts the collector under strace, which makes system calls fail.
 func (x *run) injected(ctx context.Context, what string) error {
-	x.c.kill()
+	x.c.Kill()
 	err := x.start(ctx, []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none",
 		"-e", "inject=" + what})
 	if err != nil {
 		return err
 	}
 	x.pause(ctx, 2500)
-	x.c.kill()
+	x.c.Kill()
 	return nil
 }
 
 func (x *run) failpoint(ctx context.Context, place string) error {
-	x.c.kill()
+	x.c.Kill()
 	if err := x.start(ctx, nil, fmt.Sprintf("FOOTFALL_TEST_FAILPOINT=%s:%d", place, 1+x.r.IntN(80))); err != nil {
 		return err
 	}
 	select {
-	case <-x.c.done:
+	case <-x.c.Done():
 	case <-time.After(8 * time.Second): // too few hits came
-		x.c.kill()
+		x.c.Kill()
 	case <-ctx.Done():
 	}
 	return nil
 }
 
 func (x *run) starved(ctx context.Context) error {
-	x.c.kill()
+	x.c.Kill()
 	if err := x.start(ctx, []string{"bash", "-c", `ulimit -n 24; exec "$@"`, "-"}); err != nil {
 		return err
 	}
 	x.pause(ctx, 2000)
-	x.c.kill()
+	x.c.Kill()
 	return nil
 }
 
 func (x *run) clockJump(ctx context.Context) error {
-	x.c.kill()
+	x.c.Kill()
 	jumps := []string{"1h", "-1h", "48h", "-48h", "-400000h"}
 	if err := x.start(ctx, nil, "FOOTFALL_TEST_CLOCK="+jumps[x.r.IntN(len(jumps))]); err != nil {
 		return err
 	}
 	x.pause(ctx, 1000)
-	x.c.kill()
+	x.c.Kill()
 	return nil
 }
 
@@ -197,7 +184,7 @@ func (x *run) fullDisk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.c.kill()
+	x.c.Kill()
 	small := filepath.Join(x.dir, "small")
 	if err := os.MkdirAll(small, 0o700); err != nil {
 		return err
@@ -210,13 +197,13 @@ func (x *run) fullDisk(ctx context.Context) error {
 		return err
 	}
 	filler := filepath.Join(small, "filler")
-	if out, err := exec.Command("fallocate", "-l", strconv.Itoa(int(free(small)-20<<20)), filler).CombinedOutput(); err != nil {
+	if out, err := exec.Command("fallocate", "-l", strconv.Itoa(int(parts.Free(small)-20<<20)), filler).CombinedOutput(); err != nil {
 		return fmt.Errorf("fill disk: %w: %s", err, out)
 	}
 	home := x.spool
 	x.spool = small
 	defer func() { x.spool = home }()
-	release, err := x.holdBroker() // nothing leaves the spool meanwhile
+	release, err := x.s.kafka.Hold(1) // nothing leaves the spool meanwhile
 	if err != nil {
 		return err
 	}
@@ -225,6 +212,6 @@ func (x *run) fullDisk(ctx context.Context) error {
 		return err
 	}
 	x.pause(ctx, 4000)
-	x.c.kill()
+	x.c.Kill()
 	return replaceDir(small, home)
 }

@@ -1,4 +1,4 @@
-package main
+package collector
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"footfall/collector/spool"
@@ -23,7 +22,7 @@ const groupBytesMax = 2 << 20
 // exactly what is gone. spool verify has to name each of these records.
 func damage(how string) func(*run, context.Context) error {
 	return func(x *run, ctx context.Context) error {
-		release, err := x.holdBroker()
+		release, err := x.s.kafka.Hold(1)
 		if err != nil {
 			return err
 		}
@@ -33,7 +32,7 @@ func damage(how string) func(*run, context.Context) error {
 		}
 		x.stopLoad()
 		defer func() { x.beginLoad(ctx) }()
-		x.c.kill()
+		x.c.Kill()
 		before, err := x.scan()
 		if err != nil {
 			return err
@@ -170,12 +169,4 @@ func replaceDir(from, to string) error {
 		return err
 	}
 	return copyDir(from, to)
-}
-
-func free(dir string) int64 {
-	var st syscall.Statfs_t
-	if syscall.Statfs(dir, &st) != nil {
-		return 0
-	}
-	return int64(st.Bavail) * st.Bsize
 }

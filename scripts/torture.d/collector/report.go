@@ -1,12 +1,9 @@
-package main
+package collector
 
 import (
 	"fmt"
-	"maps"
-	"os"
-	"slices"
-	"strings"
-	"time"
+
+	"footfall/scripts/torture.d/seeds"
 )
 
 // total is the sum over all seeds.
@@ -22,7 +19,7 @@ type total struct {
 func sum(all []verdict) total {
 	t := total{Seeds: len(all), Faults: map[string]int{}}
 	for _, v := range all {
-		if v.bad() {
+		if v.Bad() {
 			t.Bad++
 		}
 		t.Sent += v.Sent
@@ -42,7 +39,8 @@ func sum(all []verdict) total {
 	return t
 }
 
-func (t total) line() string {
+// Line is the sum on a line.
+func (t total) Line() string {
 	faults := 0
 	for _, n := range t.Faults {
 		faults += n
@@ -53,33 +51,27 @@ func (t total) line() string {
 		t.RSSMax>>20, t.Bad)
 }
 
-// page writes the results for people.
-func (t total) page(path string, first uint64) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, `# What torture has shown
+// Wrong reports whether a seed was bad, or none was tried.
+func (t total) Wrong() bool { return t.Seeds == 0 || t.Bad > 0 }
 
-Written by `+"`scripts/torture collector --seeds %d --seed %d --results`"+` on %s: %.1f hours on two
-cores. Do not edit.
+// Section is the sum for the page.
+func (t total) Section(command string) string {
+	return fmt.Sprintf(section, command, seeds.Today(), t.Hours, t.Seeds, t.Sent, t.Acknowledged,
+		t.Lost, t.Damaged, t.Invented, t.Altered, t.Doubled, t.RSSMax>>20, t.Bad) + seeds.Count(t.Faults)
+}
 
+const section = "`%s` on %s: %.1f hours on two cores.\n" + `
 | | |
 |---|---|
 | seeds | %d |
 | events sent | %d |
 | events answered 2xx | %d |
 | of these lost | %d |
-| of these destroyed on disk by the test itself, each named by `+"`spool verify`"+` | %d |
+| of these destroyed on disk by the test itself, each named by spool verify | %d |
 | events in the topic that nobody sent | %d |
 | events in the topic with another payload | %d |
 | events that went to Kafka more than once (the sink makes one row of them) | %d |
 | most memory of a collector | %d MiB |
 | seeds that went wrong | %d |
 
-| fault | times |
-|---|---|
-`, t.Seeds, first, time.Now().UTC().Format(time.DateOnly), t.Hours, t.Seeds, t.Sent, t.Acknowledged,
-		t.Lost, t.Damaged, t.Invented, t.Altered, t.Doubled, t.RSSMax>>20, t.Bad)
-	for _, f := range slices.Sorted(maps.Keys(t.Faults)) {
-		fmt.Fprintf(&b, "| %s | %d |\n", f, t.Faults[f])
-	}
-	return os.WriteFile(path, []byte(b.String()), 0o644)
-}
+`

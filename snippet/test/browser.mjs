@@ -15,7 +15,13 @@ const RULES = {
 };
 
 export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page } = {}) {
-  const seen = { fetches: [], beacons: [], pixels: [], warnings: [], listeners: {} };
+  const seen = { fetches: [], beacons: [], pixels: [], sent: [], warnings: [], listeners: {} };
+  // What went out, whichever way: the texts of the events, for each body.
+  const note = (body) => {
+    const parsed = JSON.parse(body);
+    seen.sent.push(...parsed.events.map((e) => [e.event_id, JSON.stringify(e)]));
+    return parsed;
+  };
   const listen = (type, fn) => (seen.listeners[type] = seen.listeners[type] || []).push(fn);
   const globals = {
     ...RULES,
@@ -47,18 +53,18 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
     },
     navigator: {
       language: "en-GB",
-      sendBeacon: (url, body) => seen.beacons.push({ url, ...JSON.parse(body) }) > 0,
+      sendBeacon: (url, body) => seen.beacons.push({ url: String(url), ...note(body) }) > 0,
       ...page.navigator,
     },
     Image: class {
       set src(src) {
         const { searchParams } = new URL(src);
-        const { events, ...envelope } = JSON.parse(searchParams.get("json"));
+        const { events, ...envelope } = note(searchParams.get("json"));
         seen.pixels.push({ image: this, src: String(src), ...envelope, ...events[0] });
       }
     },
     fetch: async (url, options) => {
-      seen.fetches.push({ url: String(url), options, ...JSON.parse(options.body) });
+      seen.fetches.push({ url: String(url), options, ...note(options.body) });
       const { status, headers } = await answer(seen.fetches.length);
       return { status, headers: new Headers(headers) };
     },

@@ -5,6 +5,7 @@
 import { test } from 'node:test';
 import { ENGINES, open } from './engines.mjs';
 import { openStage } from './scene.mjs';
+import chromium from './scenarios/chromium.mjs';
 import clicks from './scenarios/clicks.mjs';
 import forms from './scenarios/forms.mjs';
 import loading from './scenarios/loading.mjs';
@@ -13,7 +14,7 @@ import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
 import transport from './scenarios/transport.mjs';
 
-const SCENARIOS = [...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading];
+const SCENARIOS = [...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...chromium];
 const ENOUGH = 10; // each may wait for long
 const chosen = process.env.ENGINES?.split(',') ?? Object.keys(ENGINES);
 

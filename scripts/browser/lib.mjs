@@ -53,7 +53,7 @@ export function atEnd(t, undo) {
   });
 }
 
-export async function chromium(t, { args = [] } = {}) {
+export async function chromium(t, { args = [], ...options } = {}) {
   const executablePath = process.env.CHROMIUM || BROWSERS.find((file) => fs.existsSync(file));
   if (!executablePath) throw new Error('no Chromium: install it or set CHROMIUM to its path');
   const browser = await puppeteer.launch({
@@ -61,6 +61,7 @@ export async function chromium(t, { args = [] } = {}) {
     headless: true,
     userDataDir: directory(t),
     args: [...FLAGS, ...args],
+    ...options,
   });
   atEnd(t, () => browser.close());
   return browser;

@@ -59,6 +59,13 @@ create table footfall.events (
     primary key (occurred_at, event_id)
 ) partition by range (occurred_at);
 
+-- What the indexes cost COPY, in µs of the server's CPU, bytes of WAL and bytes of disk a
+-- row (PostgreSQL 15, 200,000 rows of one day with about 30 fields set, in order of time,
+-- medians of 4):
+--     none                   2.50   476   512
+--     the key                3.02   561   553   one event is one row
+--     and (site, occurred_at) 4.00   636   585   each query and the audit asks for a site
+--     and BRIN (loaded_at)   4.23   636   585   the live view asks for the newest
 create index events_site_occurred_at on footfall.events (site, occurred_at);
 
 -- Rows arrive in the order of loaded_at, so a summary of page ranges finds the

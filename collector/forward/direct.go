@@ -154,19 +154,28 @@ func (d *Direct) Err() error {
 // Waiting returns how many records are only in memory.
 func (d *Direct) Waiting() int64 { return d.waiting.Load() }
 
-// Run makes the topic, trying until it is there or ctx ends; then it waits for ctx.
+// Run makes the topic, trying until it is there or ctx ends. After a failed delivery it
+// asks for the topic each second: a collector that is taken out of service for being
+// unavailable gets no records by which to hear that Kafka is back.
 func (d *Direct) Run(ctx context.Context) {
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
+	wait := 100 * time.Millisecond
+	for ctx.Err() == nil {
+		failed := d.failed.Load()
+		if d.ready.Load() && failed == nil {
+			wait = time.Second
+			pause(ctx, wait)
+			continue
+		}
 		err := makeTopic(ctx, d.client, d.o.Topic, d.o.Partitions)
 		if err == nil {
 			d.ready.Store(true)
-			d.failed.Store(nil)
-			break
+			d.failed.CompareAndSwap(failed, nil)
+		} else {
+			d.failed.Store(&err)
 		}
-		d.failed.Store(&err)
 		pause(ctx, wait)
+		wait = min(2*wait, 5*time.Second)
 	}
-	<-ctx.Done()
 }
 
 // Close waits up to two seconds for what is in memory and reports what is lost.

@@ -166,7 +166,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load watermark: %w", err)
 	}
+	f.mu.Lock()
 	f.next, f.unreached = next, time.Now()
+	f.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.keepWatermark(ctx) })
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {

@@ -10,18 +10,23 @@ import (
 // burst is how much of its rate a sender may use at once: ten seconds' worth.
 const burst = 10 * time.Second
 
-// debt is a token bucket in one number: the moment (Unix nanoseconds) at which all
-// that was taken is paid for. It may lie up to burst ahead.
+// debt is a token bucket in one number: the moment (nanoseconds since started) at which
+// all that was taken is paid for. It may lie up to burst ahead.
 type debt int64
+
+// started is where debts count from, well before any of them. It is not a date: a wall
+// clock that is set back would keep everybody waiting for as long; the monotonic one,
+// which Sub takes, never goes back.
+var started = time.Now().Add(-30 * 365 * 24 * time.Hour)
 
 // over returns how long to wait until more may be taken, 0 for not at all.
 func (d debt) over(now time.Time) time.Duration {
-	return max(0, time.Duration(int64(d)-now.UnixNano())-burst)
+	return max(0, time.Duration(d)-now.Sub(started)-burst)
 }
 
 // with returns the debt after n more events at a rate.
 func (d debt) with(now time.Time, n int, rate float64) debt {
-	return max(d, debt(now.UnixNano())) + debt(float64(n)/rate*float64(time.Second))
+	return max(d, debt(now.Sub(started))) + debt(float64(n)/rate*float64(time.Second))
 }
 
 // The table of addresses: 1 MiB, whoever comes. 65,536 addresses are told apart.

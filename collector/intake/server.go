@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -135,7 +136,14 @@ func New(o Options) *Server {
 	return s
 }
 
+// poolLimit is set once: fasthttp keeps it for the process.
+var poolLimit = sync.OnceFunc(func() {
+	// Larger bodies and answers are not kept for reuse.
+	fasthttp.SetBodySizePoolLimit(2*BodyBytesMax, 2*BodyBytesMax)
+})
+
 func (s *Server) newHTTP() *fasthttp.Server {
+	poolLimit()
 	return &fasthttp.Server{
 		Handler:      s.Handler,
 		ErrorHandler: s.refuseUnread,

@@ -108,6 +108,7 @@ type Spool struct {
 	next     uint64     // numbers before it are not given out any more
 	released uint64     // every record before it may go
 	failed   error      // why the last group was not written; nil when it was
+	failedAt time.Time
 	stopping bool
 
 	disk     sync.Mutex // a hanging disk must not stop readers, hence not mu
@@ -319,10 +320,17 @@ func (s *Spool) Durable() uint64 {
 	return s.durable
 }
 
+// failedFor is how long a failed write is news. Whoever takes a collector out of service
+// because of it sends it no records by which to find that the disk is well again.
+const failedFor = 5 * time.Second
+
 // Err says why the spool takes no records at present, or nil.
 func (s *Spool) Err() error {
 	s.mu.Lock()
 	failed := s.failed
+	if time.Since(s.failedAt) > failedFor {
+		failed = nil
+	}
 	s.mu.Unlock()
 	if failed != nil {
 		return failed

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -396,6 +397,62 @@ func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
 	add(t, s, n+1, n+2)
 	if err := s.Err(); err != nil {
 		t.Errorf("Err is %v after an append succeeded", err)
+	}
+}
+
+// sickDisk makes files whose fsync of data fails while it is sick.
+type sickDisk struct {
+	osDisk
+	sick atomic.Bool
+}
+
+type sickFile struct {
+	file
+	disk *sickDisk
+}
+
+func (d *sickDisk) create(path string) (file, error) {
+	f, err := d.osDisk.create(path)
+	return sickFile{f, d}, err
+}
+
+func (f sickFile) dataSync() error {
+	if f.disk.sick.Load() {
+		return errors.New("input/output error")
+	}
+	return f.file.dataSync()
+}
+
+// Every failed group begins a segment of its own, in which there is nothing. They filled
+// the spool for good.
+func TestSegmentsGivenUpDoNotFillTheSpool(t *testing.T) {
+	t.Parallel()
+	disk := &sickDisk{}
+	o := options(t.TempDir())
+	o.MaxBytes, o.disk = 8*o.SegmentBytes, disk
+	s := open(t, o)
+	add(t, s, 1, 1)
+	disk.sick.Store(true)
+	for i := range 20 {
+		if err := s.Append([][]byte{payload(0)}); err == nil || errors.Is(err, ErrFull) {
+			t.Fatalf("Append %d on the sick disk: %v, want its error", i, err)
+		}
+	}
+	disk.sick.Store(false)
+	if err := s.Append([][]byte{payload(22)}); err != nil {
+		t.Fatalf("Append on the disk that is well again: %v", err)
+	}
+	want := []uint64{1, 22}
+	if got := readTo(t, s, 1, 22); !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+	if n := s.stats.missing.Get(); n != 0 {
+		t.Errorf("counted %d missing: refused records are no lost ones", n)
+	}
+	crash(t, s)
+	s = open(t, o)
+	if got := readTo(t, s, 1, 22); !slices.Equal(got, want) {
+		t.Errorf("after a restart read %v, want %v", got, want)
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *Spool) answer(batch []*pending, buf []byte) (err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = err
+	s.failed, s.failedAt = err, time.Now()
 	return err
 }
 
@@ -146,10 +146,23 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 		return nil, fmt.Errorf("begin spool segment: %w", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	unused := s.segments[len(s.segments)-1]
+	if unused.broken && unused.last == unused.before {
+		s.segments = s.segments[:len(s.segments)-1]
+	} else {
+		unused = nil
+	}
 	s.segments = append(s.segments, g)
 	s.next = first
 	s.grown.Broadcast()
+	s.mu.Unlock()
+	if unused != nil {
+		// One without a record, as each failed group leaves behind: no watermark would
+		// ever get past it, and they would fill the spool.
+		if err := unused.letGo(s.o.disk); err != nil {
+			s.o.Logger.Warn("left an unused spool segment behind", "path", unused.path, "err", err)
+		}
+	}
 	return g, nil
 }
 

@@ -163,6 +163,7 @@ func (a *audit) print(w io.Writer) error {
 		sum.Inserted += p.Inserted
 		sum.Duplicate += p.Duplicate
 		sum.Dead += p.Dead
+		sum.Lost += p.Lost
 	}
 	since := ""
 	if !a.Since.IsZero() {
@@ -170,6 +171,9 @@ func (a *audit) print(w io.Writer) error {
 	}
 	line([]string{"ledger", "position", "sums"}, "ledger  %d records%s = %d rows + %d duplicates + %d dead letters "+
 		"(%d partitions, %d lines)", sum.In, since, sum.Inserted, sum.Duplicate, sum.Dead, len(a.Partitions), sum.Lines)
+	if sum.Lost > 0 {
+		line(nil, "lost    %d offsets%s were gone from Kafka, and skipped by positions resume", sum.Lost, since)
+	}
 	line([]string{"rows"}, "rows    %d counted%s, %d there (%d erased in all)", a.Counted, since, a.Rows, a.Erased)
 	line([]string{"dead"}, "dead    %d letters wait, %d are settled", a.DeadWaiting, a.DeadSettled)
 	for _, s := range a.Spools {
@@ -192,6 +196,9 @@ func (a *audit) print(w io.Writer) error {
 		errs = append(errs, err)
 	}
 	verdict := "Every record is a row, a duplicate of one, or a dead letter."
+	if sum.Lost > 0 {
+		verdict = "Every record that Kafka still had is a row, a duplicate of one, or a dead letter."
+	}
 	switch n := len(a.Problems); {
 	case n == 1:
 		verdict = "1 problem: the accounts do not add up."

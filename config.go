@@ -44,6 +44,7 @@ type cli struct {
 	Site      siteCmd      `cmd:"" help:"Serve the demo site and the live view."`
 	Tail      tailCmd      `cmd:"" help:"Print records of the topic as they arrive, one JSON object a line."`
 	Send      sendCmd      `cmd:"" help:"Send test events to a collector."`
+	Positions positionsCmd `cmd:"" help:"Show how far each partition is stored, and let a stopped one go on."`
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
 	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
@@ -164,7 +165,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readPrefixes), collect(p, readHeader), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readMongoURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence), collect(p, readLetter),
-		collect(p, readMechanism), collect(p, readPassword),
+		collect(p, readMechanism), collect(p, readPartition), collect(p, readOffset), collect(p, readPassword),
 	}
 }
 

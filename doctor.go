@@ -93,6 +93,9 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	if store != nil {
 		defer store.Close()
 	}
+	if store != nil && len(c.Brokers) > 0 {
+		d.check("positions", func() (string, error) { return c.positions(ctx, p, store) })
+	}
 	if c.Collector != "" {
 		(&canary{c: c, d: d, p: p, store: store}).follow(ctx)
 	}
@@ -169,6 +172,38 @@ func (c *doctorCmd) kafka(ctx context.Context, p *program) (string, error) {
 	}
 	return fmt.Sprintf("cluster %s, %d brokers, topic %s with %d partitions", r.ClusterID,
 		len(r.Brokers), c.Topic, len(r.Partitions)), nil
+}
+
+// positions says which partitions wait for a person.
+func (c *doctorCmd) positions(ctx context.Context, p *program, store *postgres.Store) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cluster, err := c.cluster()
+	if err != nil {
+		return "", err
+	}
+	r, err := consume.Check(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log})
+	if err != nil {
+		return "", err
+	}
+	next, err := positionsOf(ctx, store, r)
+	if err != nil {
+		return "", err
+	}
+	var waiting []string
+	behind := int64(0)
+	for _, t := range r.Partitions {
+		if at, read := next[t.Partition]; read {
+			behind += max(0, t.End-max(at.Next, t.Start))
+			if why := stopped(t, at.Next); why != "" {
+				waiting = append(waiting, why)
+			}
+		}
+	}
+	if len(waiting) > 0 {
+		return "", errors.New(strings.Join(waiting, "; "))
+	}
+	return fmt.Sprintf("%d of %d partitions are read, %d records wait", len(next), len(r.Partitions), behind), nil
 }
 
 func (c *doctorCmd) database(ctx context.Context, p *program) (*postgres.Store, string, error) {

@@ -58,6 +58,7 @@ type store interface {
 type Sink struct {
 	o       Options
 	name    string // of the database
+	resume  func(partition int32, to int64, exact bool) string
 	connect func(ctx context.Context) (store, error)
 
 	mu       sync.Mutex
@@ -83,6 +84,9 @@ func New(o Options) *Sink {
 func NewMongo(o Options) *Sink {
 	o.Group = cmp.Or(o.Group, MongoGroup)
 	s := o.sink("mongo")
+	s.resume = func(partition int32, to int64, _ bool) string {
+		return fmt.Sprintf("set next_offset of partition %d to %d in the collection positions", partition, to)
+	}
 	s.connect = func(ctx context.Context) (store, error) {
 		return mongo.Open(ctx, mongo.Options{
 			URL: s.o.MongoURL, Logger: s.o.Logger, Metrics: s.o.Metrics})
@@ -111,7 +115,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	defer store.Close()
 	consumer := consume.New(consume.Options{
 		Kafka: s.o.Kafka, Topic: s.o.Topic, Group: s.o.Group,
-		BatchRows: s.o.BatchRows, Committed: s.o.Committed,
+		BatchRows: s.o.BatchRows, Committed: s.o.Committed, Resume: s.resume,
 		Logger: s.o.Logger, Metrics: s.o.Metrics,
 	}, store)
 	s.mu.Lock()

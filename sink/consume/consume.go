@@ -70,8 +70,11 @@ type Options struct {
 	// anew and its log reaches them. Calls never overlap; they hold consuming up, so be
 	// quick.
 	Committed func(next map[int32]int64)
-	Logger    *slog.Logger // may be nil
-	Metrics   *metrics.Set // may be nil
+	// Resume says how a person moves the position of a stopped partition, exact when
+	// where the log starts will not do. By default that is the command for PostgreSQL.
+	Resume  func(partition int32, to int64, exact bool) string
+	Logger  *slog.Logger // may be nil
+	Metrics *metrics.Set // may be nil
 }
 
 func (o Options) withDefaults() Options {
@@ -90,6 +93,9 @@ func (o Options) withDefaults() Options {
 	if o.Committed == nil {
 		o.Committed = func(map[int32]int64) {}
 	}
+	if o.Resume == nil {
+		o.Resume = resumeCommand
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -97,6 +103,14 @@ func (o Options) withDefaults() Options {
 		o.Metrics = metrics.NewSet()
 	}
 	return o
+}
+
+func resumeCommand(partition int32, to int64, exact bool) string {
+	command := fmt.Sprintf("footfall positions resume --partition %d", partition)
+	if exact {
+		command += fmt.Sprintf(" --at %d", to)
+	}
+	return command
 }
 
 // Consumer moves records from a topic to a store.

@@ -42,13 +42,13 @@ func (s *session) within(p int32, next, start, end int64) bool {
 	case next < start:
 		s.countLost(p, next, start)
 		s.stopPartition(p, &stop{at: next, why: fmt.Errorf("position is %d, but the log starts at %d: "+
-			"%d offsets are lost; to go on behind them: footfall positions resume --partition %d",
-			next, start, start-next, p)})
+			"%d offsets are lost; to go on behind them: %s",
+			next, start, start-next, s.o.Resume(p, start, false))})
 		return false
 	case next > end:
 		s.stopPartition(p, &stop{at: next, why: fmt.Errorf("position is %d, but the log ends at %d: "+
-			"it is not the log that was stored; to read it from its start: "+
-			"footfall positions resume --partition %d", next, end, p)})
+			"it is not the log that was stored; to read it from its start: %s",
+			next, end, s.o.Resume(p, start, false))})
 		return false
 	}
 	if s.forgetStop(p) {
@@ -123,15 +123,14 @@ func (s *session) unreadable(p int32, err error) error {
 		return fmt.Errorf("fetch %s/%d at %d: %w", s.o.Topic, p, at, err)
 	}
 	s.stopPartition(p, &stop{at: at, batch: true, why: fmt.Errorf("batch at %d cannot be read: %w; "+
-		"to go on behind it: footfall positions resume --partition %d --at OFFSET", at, err, p)})
+		"to go on behind it, once you know where it ends: %s", at, err, s.o.Resume(p, at+1, true))})
 	return nil
 }
 
 func (s *session) tooLarge(err *kgo.ErrDecompressTooLarge) {
 	s.stopPartition(err.Partition, &stop{at: err.Offset, batch: true, why: fmt.Errorf(
-		"batch at %d is larger than %d MiB unpacked; to go on behind it: "+
-			"footfall positions resume --partition %d --at %d",
-		err.Offset, decompressBytes>>20, err.Partition, err.NextOffset)})
+		"batch at %d is larger than %d MiB unpacked; to go on behind it: %s",
+		err.Offset, decompressBytes>>20, s.o.Resume(err.Partition, err.NextOffset, true))})
 }
 
 // review looks whether a person has decided, and counts what is lost meanwhile.

@@ -39,6 +39,7 @@ type AuditPartition struct {
 	Inserted  int64      `json:"inserted"`
 	Duplicate int64      `json:"duplicate"`
 	Dead      int64      `json:"dead"`
+	Lost      int64      `json:"lost"` // offsets that a person skipped because they were gone
 }
 
 // AuditSpool is what has arrived from one collector's spool. Accepted is the numbers
@@ -128,12 +129,13 @@ func (a *auditor) partitions(ctx context.Context, tx pgx.Tx) error {
 				coalesce(sum(n_in) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_in,
 				coalesce(sum(n_inserted) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_inserted,
 				coalesce(sum(n_duplicate) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_duplicate,
-				coalesce(sum(n_dead) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_dead
+				coalesce(sum(n_dead) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_dead,
+				coalesce(sum(n_lost) filter (where committed_at >= $1 or $1 is null), 0)::bigint as n_lost
 			from footfall.ledger group by 1, 2, 3)
 		select cluster_id, coalesce(o.topic, '(unknown)'), topic_id, partition,
 			coalesce(l.first, o.next_offset), coalesce(o.next_offset, -1), coalesce(l.lines, 0),
 			coalesce(l.n_in, 0), coalesce(l.n_inserted, 0), coalesce(l.n_duplicate, 0),
-			coalesce(l.n_dead, 0), o.first_offset, l.begins, l.ends
+			coalesce(l.n_dead, 0), coalesce(l.n_lost, 0), o.first_offset, l.begins, l.ends
 		from l full join footfall.sink_offsets o using (cluster_id, topic_id, partition)
 		order by 1, 2, 3, 4`, a.since)
 	if err != nil {
@@ -142,7 +144,7 @@ func (a *auditor) partitions(ctx context.Context, tx pgx.Tx) error {
 	var p AuditPartition
 	var first, begins, ends *int64
 	_, err = pgx.ForEachRow(rows, []any{&p.Cluster, &p.Topic, (*[16]byte)(&p.TopicID), &p.Partition,
-		&p.First, &p.Next, &p.Lines, &p.In, &p.Inserted, &p.Duplicate, &p.Dead, &first, &begins, &ends},
+		&p.First, &p.Next, &p.Lines, &p.In, &p.Inserted, &p.Duplicate, &p.Dead, &p.Lost, &first, &begins, &ends},
 		func() error {
 			a.Partitions = append(a.Partitions, p)
 			a.position(p, first, begins, ends)
@@ -175,14 +177,14 @@ func (p AuditPartition) String() string {
 // lines looks for gaps, overlaps and wrong sums inside the ledger.
 func (a *auditor) lines(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select cluster_id, coalesce(o.topic, '(unknown)'), partition, id,
-			from_offset, to_offset, before, n_in, n_inserted, n_duplicate, n_dead
+			from_offset, to_offset, before, n_in, n_inserted, n_duplicate, n_dead, n_lost
 		from (select *, lag(to_offset) over (partition by cluster_id, topic_id, partition
 				order by from_offset, to_offset, id) as before
 			from footfall.ledger where committed_at >= $1 or $1 is null) l
 		left join footfall.sink_offsets o using (cluster_id, topic_id, partition)
 		where before <> from_offset or n_in <> n_inserted + n_duplicate + n_dead
-			or n_in > to_offset - from_offset or to_offset <= from_offset
-			or least(n_inserted, n_duplicate, n_dead) < 0
+			or n_in + n_lost > to_offset - from_offset or to_offset <= from_offset
+			or least(n_inserted, n_duplicate, n_dead, n_lost) < 0
 		order by 1, 2, 3, from_offset`, a.since)
 	if err != nil {
 		return err
@@ -191,7 +193,7 @@ func (a *auditor) lines(ctx context.Context, tx pgx.Tx) error {
 	var id, from, to int64
 	var before *int64
 	_, err = pgx.ForEachRow(rows, []any{&p.Cluster, &p.Topic, &p.Partition, &id, &from, &to, &before,
-		&p.In, &p.Inserted, &p.Duplicate, &p.Dead}, func() error {
+		&p.In, &p.Inserted, &p.Duplicate, &p.Dead, &p.Lost}, func() error {
 		switch {
 		case before != nil && *before < from:
 			a.problem("ledger", "%s: no line has the offsets %d to %d", p, *before, from-1)
@@ -199,7 +201,7 @@ func (a *auditor) lines(ctx context.Context, tx pgx.Tx) error {
 			a.problem("ledger", "%s: offsets %d to %d are in two lines, one of them %d", p, from,
 				min(*before, to)-1, id)
 		}
-		if p.In != p.Inserted+p.Duplicate+p.Dead || p.In > to-from || min(p.Inserted, p.Duplicate, p.Dead) < 0 {
+		if p.In != p.Inserted+p.Duplicate+p.Dead || p.In+p.Lost > to-from || min(p.Inserted, p.Duplicate, p.Dead, p.Lost) < 0 {
 			a.problem("ledger", "%s: line %d says that %d records of %d offsets became %d rows, "+
 				"%d duplicates and %d dead letters", p, id, p.In, to-from, p.Inserted, p.Duplicate, p.Dead)
 		}

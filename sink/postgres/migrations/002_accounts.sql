@@ -11,6 +11,10 @@ update footfall.sink_offsets o set first_offset = coalesce((
     where (l.cluster_id, l.topic_id, l.partition) = (o.cluster_id, o.topic_id, o.partition)),
     o.next_offset);
 
+-- Offsets of the range that Kafka no longer had, as a person confirmed who moved the
+-- position over them. Such a line has no records.
+alter table footfall.ledger add column n_lost bigint not null default 0;
+
 -- What became of records, by site and hour of occurred_at. Each transaction that
 -- stores or deletes events appends lines of its own, so that none waits for another;
 -- footfall.fold() adds them up. A record that cannot be read has the site '' and the
@@ -203,9 +207,9 @@ begin
             and l.committed_at < h.hour + interval '1 hour'
         returning l.*, h.hour)
     insert into footfall.ledger (cluster_id, topic_id, partition, from_offset, to_offset,
-            n_in, n_inserted, n_duplicate, n_dead, committed_at)
+            n_in, n_inserted, n_duplicate, n_dead, n_lost, committed_at)
         select cluster_id, topic_id, partition, min(from_offset), max(to_offset), sum(n_in),
-            sum(n_inserted), sum(n_duplicate), sum(n_dead), max(committed_at)
+            sum(n_inserted), sum(n_duplicate), sum(n_dead), sum(n_lost), max(committed_at)
         from gone group by cluster_id, topic_id, partition, hour;
 end $$;
 

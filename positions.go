@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"footfall/sink/consume"
+	"footfall/sink/postgres"
+)
+
+// positionsCmd shows how far each partition of the topic is stored in PostgreSQL, and
+// lets a person move one that waits for it.
+type positionsCmd struct {
+	kafkaFlags
+	databaseFlags
+
+	Ls     positionsLsCmd     `cmd:"" help:"One line a partition; status 1 when one is stopped."`
+	Resume positionsResumeCmd `cmd:"" help:"Let a stopped partition go on behind what is gone; that is written down as lost."`
+}
+
+// Validate says what is missing; kong calls it.
+func (c *positionsCmd) Validate() error {
+	err := c.checkKafka()
+	if c.DatabaseURL == "" {
+		err = errors.Join(err, errNoDatabase)
+	}
+	return err
+}
+
+// positions is the topic as Kafka has it, with what is stored of it.
+type positions struct {
+	store *postgres.Store
+	topic *consume.Report
+	next  map[int32]postgres.Position
+}
+
+// look opens the database; close the store.
+func (c *positionsCmd) look(ctx context.Context, p *program) (*positions, error) {
+	cluster, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	found := &positions{}
+	if found.topic, err = consume.Check(asking, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}); err != nil {
+		return nil, err
+	}
+	if found.store, err = c.open(ctx, p); err != nil {
+		return nil, err
+	}
+	if found.next, err = positionsOf(ctx, found.store, found.topic); err != nil {
+		found.store.Close()
+		return nil, err
+	}
+	return found, nil
+}
+
+// positionsOf picks those of the topic that is there now, by partition.
+func positionsOf(ctx context.Context, store *postgres.Store, topic *consume.Report) (map[int32]postgres.Position, error) {
+	all, err := store.AllPositions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	next := map[int32]postgres.Position{}
+	for _, p := range all {
+		if p.Cluster == topic.ClusterID && p.TopicID == topic.TopicID {
+			next[p.Partition] = p
+		}
+	}
+	return next, nil
+}
+
+// stopped says why a partition cannot go on from a position, "" when it can.
+func stopped(t consume.Partition, next int64) string {
+	switch {
+	case next < t.Start:
+		return fmt.Sprintf("partition %d: %d offsets are lost, from %d to %d: footfall positions resume --partition %d goes on behind them",
+			t.Partition, t.Start-next, next, t.Start-1, t.Partition)
+	case next > t.End:
+		return fmt.Sprintf("partition %d: the position is %d and the log ends at %d, so it is not the log that was stored: "+
+			"footfall positions resume --partition %d reads it from its start", t.Partition, next, t.End, t.Partition)
+	}
+	return ""
+}
+
+type positionsLsCmd struct{}
+
+// Run prints one line a partition.
+func (*positionsLsCmd) Run(ctx context.Context, c *positionsCmd, p *program) error {
+	found, err := c.look(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer found.store.Close()
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PARTITION\tPOSITION\tLOG START\tLOG END\tBEHIND\tSTATE")
+	var told error
+	for _, t := range found.topic.Partitions {
+		next, read := found.next[t.Partition]
+		position, behind, state := "-", t.End-t.Start, "never read"
+		if read {
+			position, behind, state = strconv.FormatInt(next.Next, 10), t.End-next.Next, "ok"
+			if stopped(t, next.Next) != "" {
+				behind, state, told = t.End-max(next.Next, t.Start), "stopped", errTold
+			}
+		}
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", t.Partition, position, t.Start, t.End, max(behind, 0), state)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, t := range found.topic.Partitions {
+		if next, read := found.next[t.Partition]; read && stopped(t, next.Next) != "" {
+			fmt.Fprintln(p.out, stopped(t, next.Next))
+		}
+	}
+	return told
+}
+
+type positionsResumeCmd struct {
+	Partition partition `required:"" help:"Partition to let go on." placeholder:"N"`
+	At        offset    `help:"Offset to go on at; where the log starts when left out." placeholder:"OFFSET"`
+}
+
+type (
+	partition int32
+	offset    int64 // 0 when it was left out
+)
+
+func readPartition(s string) (partition, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not the number of a partition", s)
+	}
+	return partition(n), nil
+}
+
+func readOffset(s string) (offset, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is not an offset from 1", s)
+	}
+	return offset(n), nil
+}
+
+// Run moves one position, which a running sink notices within seconds.
+func (r *positionsResumeCmd) Run(ctx context.Context, c *positionsCmd, p *program) error {
+	found, err := c.look(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer found.store.Close()
+	said, err := r.resume(ctx, found)
+	if errors.Is(err, consume.ErrMoved) {
+		err = fmt.Errorf("%w: a sink is storing it; look again with footfall positions ls", err)
+	}
+	if err != nil {
+		return fmt.Errorf("resume partition %d: %w", r.Partition, err)
+	}
+	_, err = fmt.Fprintf(p.out, "partition %d: %s\n", r.Partition, said)
+	return err
+}
+
+func (r *positionsResumeCmd) resume(ctx context.Context, found *positions) (said string, err error) {
+	next, read := found.next[int32(r.Partition)]
+	if !read {
+		return "", errors.New("the database has no position of it: the sink begins where its log starts")
+	}
+	var t consume.Partition
+	for _, t = range found.topic.Partitions {
+		if t.Partition == next.Partition {
+			break
+		}
+	}
+	at := max(int64(r.At), t.Start)
+	switch {
+	case r.At != 0 && (int64(r.At) < t.Start || int64(r.At) > t.End):
+		return "", fmt.Errorf("offset %d is not in the log, which goes from %d to %d", r.At, t.Start, t.End)
+	case next.Next > t.End:
+		return fmt.Sprintf("is read from %d; events that are rows already stay one row", at),
+			found.store.Restart(ctx, next, at)
+	case r.At == 0 && next.Next >= t.Start:
+		return "", fmt.Errorf("it is not stopped by a loss: its position %d is in the log, which goes from %d to %d; "+
+			"to skip a batch that cannot be read give --at", next.Next, t.Start, t.End)
+	}
+	return fmt.Sprintf("goes on at %d; the offsets from %d to %d are lost, as the ledger says", at, next.Next, at-1),
+		found.store.Skip(ctx, next, at)
+}

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"errors"
+	"testing"
+
+	"footfall/event"
+	"footfall/sink/consume"
+	"footfall/sink/postgres/pgtest"
+)
+
+func positionOf(t *testing.T, s *Store, partition int32) Position {
+	t.Helper()
+	list, err := s.AllPositions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if p.Partition == partition {
+			return p
+		}
+	}
+	t.Fatalf("no position of partition %d in %+v", partition, list)
+	return Position{}
+}
+
+func TestWhatIsSkippedStandsInTheLedgerAsLost(t *testing.T) {
+	t.Parallel()
+	s, url, _ := busy(t)
+	p := positionOf(t, s, 0)
+	if p.Next != 20 || p.Topic != topic || p.Cluster == "" || p.TopicID == (event.UUID{}) {
+		t.Fatalf("position is %+v", p)
+	}
+	if err := s.Skip(t.Context(), p, 27); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Skip(t.Context(), p, 30); !errors.Is(err, consume.ErrMoved) {
+		t.Errorf("a position that is not there is moved: %v", err)
+	}
+	if err := s.Skip(t.Context(), positionOf(t, s, 0), 12); err == nil {
+		t.Error("a position is moved back")
+	}
+	write(t, s, part(0, 27, encoded(events(3, today())...)...))
+	for range 2 {
+		a := audited(t, s, AuditOptions{})
+		if len(a.Problems) > 0 || a.Partitions[0].Lost != 7 || a.Partitions[0].Next != 30 || a.Partitions[1].Lost != 0 {
+			t.Errorf("problems %q, partitions %+v", a.Problems, a.Partitions)
+		}
+		pgtest.Exec(t, url, `update footfall.ledger set committed_at = date_trunc('hour', committed_at) - interval '8 days';
+			select footfall.fold()`)
+	}
+}
+
+func TestARestartKeepsTheAccountsOfTheFormerLog(t *testing.T) {
+	t.Parallel()
+	s, url, _ := busy(t)
+	if err := s.Restart(t.Context(), positionOf(t, s, 0), 4); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, part(0, 4, encoded(events(3, today())...)...))
+	a := audited(t, s, AuditOptions{})
+	if len(a.Problems) > 0 || len(a.Partitions) != 3 {
+		t.Errorf("problems %q, partitions %+v", a.Problems, a.Partitions)
+	}
+	if n := pgtest.Get[int64](t, url, `select next_offset from footfall.sink_offsets
+		where partition = 0 and cluster_id not like '% until %'`); n != 7 {
+		t.Errorf("position is %d, want 7", n)
+	}
+}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -61,5 +62,27 @@ func TestScriptIsServedCompressedAndCached(t *testing.T) {
 	none, _ := newTestServer(func(o *Options) { o.Scripts = nil })
 	if resp := (request{method: "GET", uri: "/f.js"}).send(none); resp.StatusCode() != 404 {
 		t.Errorf("without a script: %d, want 404", resp.StatusCode())
+	}
+}
+
+func TestAPixelTakesWhatABeaconWould(t *testing.T) {
+	t.Parallel()
+	s, kept := newTestServer(nil)
+	body := url.QueryEscape(`{"site":"shop","webdriver":true,"events":[{"url":"https://shop.example/a","props":{"n":1}}]}`)
+	resp := request{method: "GET", uri: "/p.gif?json=" + body}.send(s)
+	if resp.StatusCode() != 200 || string(resp.Header.ContentType()) != "image/gif" {
+		t.Fatalf("got %s", resp)
+	}
+	e := kept.event(t, 0)
+	if e.Transport != event.TransportPixel || e.URL != "https://shop.example/a" || string(e.Props) != `{"n":1}` ||
+		!e.Bot || len(e.BotReasons) != 1 || e.BotReasons[0] != "webdriver" {
+		t.Errorf("got %+v", e)
+	}
+	bad := url.QueryEscape(`{"site":"shop","events":[{"type":"nonsense"}]}`)
+	if resp := (request{method: "GET", uri: "/p.gif?json=" + bad}).send(s); resp.StatusCode() != 400 {
+		t.Errorf("an event that is refused: %s", resp)
+	}
+	if resp := (request{method: "GET", uri: "/p.gif?json=%7B"}).send(s); resp.StatusCode() != 400 {
+		t.Errorf("what is no JSON: %s", resp)
 	}
 }

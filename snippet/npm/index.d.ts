@@ -1,0 +1,55 @@
+/** What a property may hold; it travels as JSON. */
+export type Props = Record<string, unknown>;
+
+/** Fields of the event itself. */
+export interface Fields {
+  revenue?: number | string;
+  /** Three letters, ISO 4217. */
+  currency?: string;
+  user_id?: string;
+  /** Called once: true when the collector has the event, false when it never will. */
+  callback?: (taken: boolean) => void;
+}
+
+export interface Options {
+  site: string;
+  /** Where events are posted, like https://c.shop.example/e. */
+  endpoint: string;
+  /** An id in sessionStorage. */
+  session?: "tab";
+  auto?: "false";
+  consent?: "wait";
+  transport?: "beacon";
+}
+
+/** An event on its way; a hook of core.before may change it or return false. */
+export interface Event {
+  type: string;
+  name?: string;
+  url?: string;
+  referrer?: string;
+  title?: string;
+  props: Props;
+  [field: string]: unknown;
+}
+
+export interface Core {
+  record(type: "custom" | "click" | "form", fields: Fields & { name?: string; props?: Props }): void;
+  before: Array<(event: Event) => unknown>;
+  data: Readonly<Record<string, string | undefined>>;
+  endpoint: URL;
+}
+
+export interface Footfall {
+  (name: string, props?: Props, fields?: Fields): void;
+  page(props?: Props): void;
+  identify(id: string | null): void;
+  set(props: Props): void;
+  consent(state: "wait" | "yes" | "no"): void;
+  use(extension: (core: Core) => void): void;
+  off(undo?: false): void;
+}
+
+/** Starts counting; does nothing on a server, or where a tag already counts. */
+export function init(options: Options): void;
+export const footfall: Footfall;

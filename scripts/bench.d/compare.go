@@ -58,7 +58,7 @@ func noisy(quiet bool) string {
 // side is one of the servers by itself.
 type side struct {
 	Name              string  `json:"name"`
-	Rate, Least, Most float64 // requests a second
+	Rate, Least, Most float64 // requests or rows a second
 	Kept, All         int
 }
 
@@ -85,35 +85,47 @@ func (r ratio) verdict() string {
 // pairsWanted are the fewest that make a verdict.
 const pairsWanted = 5
 
-func compare(runs map[string][]kept, s settings) (sides []side, ratios []ratio) {
+// comparison is a ratio of two sides that has to reach a goal.
+type comparison struct {
+	name, over, under string
+	goal              float64
+}
+
+func compare(runs map[string][]kept, s settings) ([]side, []ratio) {
+	var names []string
 	for _, sv := range servers {
+		names = append(names, sv.name)
+	}
+	return pairUp(runs, names, []comparison{
+		{"pixel ÷ nginx empty_gif", "footfall pixel", "nginx empty_gif", 0.50},
+		{"beacon after fsync ÷ nginx return 204", "footfall beacon", "nginx return 204", 0.38},
+		{"beacon after fsync ÷ naive collector", "footfall beacon", "naive beacon", 40},
+	}, s.rounds)
+}
+
+// pairUp sums up the quiet runs of each side, and the pairs of the same round.
+func pairUp(runs map[string][]kept, names []string, list []comparison, rounds int) (sides []side, ratios []ratio) {
+	for _, name := range names {
 		var rates []float64
-		for _, k := range runs[sv.name] {
+		for _, k := range runs[name] {
 			if k.quiet {
 				rates = append(rates, k.rate)
 			}
 		}
-		if n := len(runs[sv.name]); n > 0 {
-			sides = append(sides, side{sv.name, median(rates), least(rates), most(rates), len(rates), n})
+		if n := len(runs[name]); n > 0 {
+			sides = append(sides, side{name, median(rates), least(rates), most(rates), len(rates), n})
 		}
 	}
-	for _, c := range []struct {
-		name, over, under string
-		goal              float64
-	}{
-		{"pixel ÷ nginx empty_gif", "footfall pixel", "nginx empty_gif", 0.50},
-		{"beacon after fsync ÷ nginx return 204", "footfall beacon", "nginx return 204", 0.38},
-		{"beacon after fsync ÷ naive collector", "footfall beacon", "naive beacon", 40},
-	} {
+	for _, c := range list {
 		var all []float64
-		for i, under := range runs[c.under] {
-			if over := runs[c.over][i]; over.quiet && under.quiet {
+		for i := range min(len(runs[c.under]), len(runs[c.over])) {
+			if over, under := runs[c.over][i], runs[c.under][i]; over.quiet && under.quiet {
 				all = append(all, over.rate/under.rate)
 			}
 		}
-		if len(runs[c.under]) > 0 {
+		if len(runs[c.under]) > 0 && len(runs[c.over]) > 0 {
 			ratios = append(ratios, ratio{c.name, median(all), least(all), most(all), c.goal, len(all),
-				min(pairsWanted, s.rounds)})
+				min(pairsWanted, rounds)})
 		}
 	}
 	return sides, ratios
@@ -141,17 +153,20 @@ func most(v []float64) float64 {
 	return slices.Max(v)
 }
 
-func (r report) print(out io.Writer) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nSIDE, one core, %d connections", clients)
-	fmt.Fprintln(w, "\tREQUESTS/S\tLEAST\tMOST\tQUIET RUNS")
-	for _, s := range r.Sides {
+func printSides(w io.Writer, head string, sides []side, ratios []ratio) {
+	fmt.Fprintf(w, "\n%s\tLEAST\tMOST\tQUIET RUNS\n", head)
+	for _, s := range sides {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%d of %d\n", s.Name, s.Rate, s.Least, s.Most, s.Kept, s.All)
 	}
 	fmt.Fprintln(w, "\nRATIO, median of pairs\tMEDIAN\tLEAST\tMOST\tGOAL\tPAIRS\tVERDICT")
-	for _, x := range r.Ratios {
+	for _, x := range ratios {
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%s\n", x.Name, x.Median, x.Least, x.Most, x.Goal, x.Pairs, x.verdict())
 	}
+}
+
+func (r report) print(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	printSides(w, fmt.Sprintf("SIDE, one core, %d connections\tREQUESTS/S", clients), r.Sides, r.Ratios)
 	fmt.Fprintf(w, "\nGROUP COMMIT (fdatasync of 4 KiB: %.0f us)\tACKS/S\tP50 MS\tP99 MS\n", r.Fsync)
 	for _, c := range r.Commits {
 		fmt.Fprintf(w, "%d clients\t%.0f\t%.2f\t%.2f\n", c.Clients, c.Rate, c.P50, c.P99)

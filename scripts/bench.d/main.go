@@ -1,5 +1,6 @@
-// Bench measures the collector against nginx and against a naive collector, in one run;
-// see scripts/bench, which builds and starts what it needs.
+// Bench measures the collector or, with sink as its first argument, the sink, each against
+// what it has to bear comparison with, in one run; see scripts/bench, which builds and
+// starts what it needs.
 package main
 
 import (
@@ -23,6 +24,15 @@ type settings struct {
 }
 
 func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "sink" {
+		if err := benchSink(ctx, os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var s settings
 	flag.StringVar(&s.bin, "bin", "", "footfall")
 	flag.StringVar(&s.dir, "dir", "", "directory for everything")
@@ -33,8 +43,6 @@ func main() {
 	flag.StringVar(&s.json, "json", "", "file for the figures")
 	flag.StringVar(&s.plot, "plot", "", "file for a picture (SVG)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if err := bench(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -85,22 +93,28 @@ func bench(ctx context.Context, s settings) error {
 		return err
 	}
 	r.print(os.Stdout)
-	if s.json != "" {
-		b, err := json.MarshalIndent(r, "", " ")
+	if err := save(r, r.svg(), s.json, s.plot); err != nil {
+		return err
+	}
+	if !r.good() {
+		return errors.New("a goal is not met, or the machine was too noisy to tell")
+	}
+	return nil
+}
+
+// save writes the figures and the picture to the files that are asked for.
+func save(report any, svg, figures, picture string) error {
+	if figures != "" {
+		b, err := json.MarshalIndent(report, "", " ")
 		if err == nil {
-			err = os.WriteFile(s.json, append(b, '\n'), 0o644)
+			err = os.WriteFile(figures, append(b, '\n'), 0o644)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if s.plot != "" {
-		if err := os.WriteFile(s.plot, []byte(r.svg()), 0o644); err != nil {
-			return err
-		}
-	}
-	if !r.good() {
-		return errors.New("a goal is not met, or the machine was too noisy to tell")
+	if picture != "" {
+		return os.WriteFile(picture, []byte(svg), 0o644)
 	}
 	return nil
 }

@@ -1,0 +1,405 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"footfall/event"
+	"footfall/sink/postgres"
+)
+
+type sinkSettings struct {
+	bin, dir, database, brokers, naive, connect, json, plot string
+	rounds, rows, naiveRows, connectRows, partitions        int
+	fill, without                                           string
+}
+
+// runMax ends a side that gets nowhere.
+const runMax = 5 * time.Minute
+
+const connectTopic = "bench.connect"
+
+func benchSink(ctx context.Context, args []string) error {
+	var s sinkSettings
+	f := flag.NewFlagSet("sink", flag.ExitOnError)
+	f.StringVar(&s.bin, "bin", "", "footfall")
+	f.StringVar(&s.dir, "dir", "", "directory for everything")
+	f.StringVar(&s.database, "database-url", "", "PostgreSQL, as a superuser, on this machine")
+	f.StringVar(&s.brokers, "brokers", "", "Kafka; none: without the sides that need it")
+	f.StringVar(&s.naive, "naive", "", "python with kafka-python and psycopg2; none: without it")
+	f.StringVar(&s.connect, "connect", "", "directory of Kafka Connect's jars; none: without it")
+	f.IntVar(&s.rounds, "rounds", 8, "turns of each side")
+	f.IntVar(&s.rows, "rows", 200_000, "rows of a run")
+	f.IntVar(&s.naiveRows, "naive-rows", 3000, "rows of a run of the naive sink")
+	f.IntVar(&s.connectRows, "connect-rows", 100_000, "rows of a run of Kafka Connect")
+	f.IntVar(&s.partitions, "partitions", 4, "partitions of the topic")
+	f.StringVar(&s.fill, "fill", "0,5000000,20000000", "rows in the table before a run, for the curve; empty: no curve")
+	f.StringVar(&s.without, "without", "", "sides to leave out: their names' beginnings, with commas")
+	f.StringVar(&s.json, "json", "", "file for the figures")
+	f.StringVar(&s.plot, "plot", "", "file for a picture (SVG)")
+	f.Parse(args)
+	b := &sinkBench{s: s, gate: newGate(), runs: map[string][]kept{}}
+	if s.brokers != "" {
+		b.brokers = strings.Split(s.brokers, ",")
+	}
+	return b.run(ctx)
+}
+
+// sinkBench is one run of everything.
+type sinkBench struct {
+	s       sinkSettings
+	gate    *gate
+	db      *database
+	brokers []string
+	events  []*event.Event
+	file    string // the same events, as the server reads them
+	runs    map[string][]kept
+	names   int
+	report  sinkReport
+}
+
+func (b *sinkBench) name(what string) string {
+	b.names++
+	return fmt.Sprintf("bench-%s-%d", what, b.names)
+}
+
+func (b *sinkBench) topic(partitions int) string { return fmt.Sprintf("bench.%d", partitions) }
+
+// step is one side: a way of getting rows into the empty table.
+type step struct {
+	name string
+	run  func(context.Context) (rows int64, took time.Duration, err error)
+}
+
+const (
+	sideServer = "server COPY from its file"
+	sideSink   = "footfall sink from Kafka"
+	sideStage  = "footfall COPY stage alone"
+	sideDouble = "footfall, 2 % duplicates"
+	sideNaive  = "naive sink"
+
+	sideConnect = "Debezium JDBC, "
+	sideInsert  = sideConnect + "insert"
+	sideUpsert  = sideConnect + "upsert"
+)
+
+var sinkSides = []string{sideServer, sideSink, sideStage, sideDouble, sideNaive, sideInsert, sideUpsert}
+
+var sinkComparisons = []comparison{
+	{"Kafka to table ÷ server COPY", sideSink, sideServer, 0.60},
+	{"COPY stage ÷ server COPY", sideStage, sideServer, 0.85},
+	{"with duplicates ÷ server COPY", sideDouble, sideServer, 0.55},
+	{"Kafka to table ÷ naive sink", sideSink, sideNaive, 20},
+	{"Kafka to table ÷ Debezium insert", sideSink, sideInsert, 1},
+	{"Kafka to table ÷ Debezium upsert", sideSink, sideUpsert, 5},
+}
+
+func (b *sinkBench) steps() []step {
+	list := []step{
+		{sideServer, func(ctx context.Context) (int64, time.Duration, error) { return b.db.serverCopy(ctx, b.file) }},
+		{sideStage, func(ctx context.Context) (int64, time.Duration, error) {
+			return b.db.writeBatches(ctx, batches(b.events, 10_000))
+		}},
+		{sideDouble, func(ctx context.Context) (int64, time.Duration, error) {
+			return b.db.writeBatches(ctx, batches(withDuplicates(b.events), 10_000))
+		}},
+	}
+	if len(b.brokers) > 0 {
+		list = append(list, step{sideSink, func(ctx context.Context) (int64, time.Duration, error) {
+			return b.sinkRun(ctx, b.topic(b.s.partitions))
+		}})
+		if b.s.naive != "" {
+			list = append(list, step{sideNaive, b.naiveRun})
+		}
+		if b.s.connect != "" {
+			for _, mode := range []string{"insert", "upsert"} {
+				list = append(list, step{sideConnect + mode, func(ctx context.Context) (int64, time.Duration, error) {
+					return b.connectRun(ctx, mode)
+				}})
+			}
+		}
+	}
+	var wanted []step
+	for _, st := range list {
+		if !left(b.s.without, st.name) {
+			wanted = append(wanted, st)
+		}
+	}
+	return wanted
+}
+
+func left(without, name string) bool {
+	for prefix := range strings.SplitSeq(without, ",") {
+		if prefix != "" && strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// withDuplicates repeats every fiftieth event, an earlier one of the list.
+func withDuplicates(list []*event.Event) []*event.Event {
+	var out []*event.Event
+	for i, e := range list {
+		if out = append(out, e); i%50 == 49 {
+			out[len(out)-1] = list[i-49]
+		}
+	}
+	return out
+}
+
+func (b *sinkBench) run(ctx context.Context) (err error) {
+	if b.db, err = openDatabase(ctx, b.s.database); err != nil {
+		return err
+	}
+	defer b.db.close()
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	for i := range b.s.rounds {
+		for _, st := range b.steps() {
+			rate, quiet, err := b.measure(ctx, st)
+			if err != nil {
+				return fmt.Errorf("%s: %w", st.name, err)
+			}
+			b.runs[st.name] = append(b.runs[st.name], kept{load{rate: rate}, quiet})
+			fmt.Fprintf(os.Stderr, "round %d of %d: %-26s %9.0f rows/s %s\n", i+1, b.s.rounds, st.name, rate, noisy(quiet))
+		}
+	}
+	r := &b.report
+	r.Rows = b.s.rows
+	r.Sides, r.Ratios = pairUp(b.runs, sinkSides, sinkComparisons, b.s.rounds)
+	r.prepared(b.events)
+	if err := b.curves(ctx); err != nil {
+		return err
+	}
+	r.print(os.Stdout)
+	svg := bars(fmt.Sprintf("Rows a second into the product's table, server on one core, runs of %d", b.s.rows), r.Sides, r.Ratios)
+	if err := save(r, svg, b.s.json, b.s.plot); err != nil {
+		return err
+	}
+	if !r.good() {
+		return errors.New("a goal is not met, or the machine was too noisy to tell")
+	}
+	return nil
+}
+
+// prepare makes the events, the server's file of them, and the topics.
+func (b *sinkBench) prepare(ctx context.Context) error {
+	b.events = pageviews(b.s.rows)
+	if err := b.db.empty(ctx); err != nil {
+		return err
+	}
+	_, before, err := b.db.sizes(ctx)
+	if err != nil {
+		return err
+	}
+	if _, _, err := b.db.writeBatches(ctx, batches(b.events, 10_000)); err != nil {
+		return err
+	}
+	disk, after, err := b.db.sizes(ctx)
+	if err != nil {
+		return err
+	}
+	b.report.Disk, b.report.WAL = float64(disk)/float64(b.s.rows), float64(after-before)/float64(b.s.rows)
+	dir, err := shared(b.s.dir)
+	if err != nil {
+		return err
+	}
+	if b.file, err = b.db.serverFile(ctx, dir); err != nil || len(b.brokers) == 0 {
+		return err
+	}
+	for _, n := range []int{1, 2, 4} {
+		if err := produce(ctx, b.brokers, b.topic(n), n, b.events, asJSON); err != nil {
+			return err
+		}
+	}
+	if n := b.s.partitions; n != 1 && n != 2 && n != 4 {
+		if err := produce(ctx, b.brokers, b.topic(n), n, b.events, asJSON); err != nil {
+			return err
+		}
+	}
+	if b.s.connect == "" {
+		return nil
+	}
+	return produce(ctx, b.brokers, connectTopic, b.s.partitions, b.connectEvents(), connectForm)
+}
+
+// measure runs a side on the empty table.
+func (b *sinkBench) measure(ctx context.Context, st step) (rate float64, quiet bool, err error) {
+	if err := b.db.empty(ctx); err != nil {
+		return 0, false, err
+	}
+	first := b.gate.share()
+	rows, took, err := st.run(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	return float64(rows) / took.Seconds(), first >= before && b.gate.share() >= after, nil
+}
+
+// point is a place on a curve: the median of the runs there.
+type point struct {
+	At    int     `json:"at"`
+	Rate  float64 `json:"rows_per_second"`
+	Quiet int     `json:"quiet_runs"`
+}
+
+const curveRuns = 3
+
+// curves measures over partitions, and over rows that the table has already.
+func (b *sinkBench) curves(ctx context.Context) error {
+	for _, n := range []int{1, 2, 4} {
+		if len(b.brokers) == 0 || left(b.s.without, "curve") {
+			break
+		}
+		p := point{At: n}
+		var rates []float64
+		for range curveRuns {
+			rate, quiet, err := b.measure(ctx, step{"", func(ctx context.Context) (int64, time.Duration, error) {
+				return b.sinkRun(ctx, b.topic(n))
+			}})
+			if err != nil {
+				return err
+			}
+			if rates = append(rates, rate); quiet {
+				p.Quiet++
+			}
+		}
+		p.Rate = median(rates)
+		b.report.Partitions = append(b.report.Partitions, p)
+	}
+	for text := range strings.SplitSeq(b.s.fill, ",") {
+		if text == "" || left(b.s.without, "curve") {
+			break
+		}
+		rows, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("--fill: %w", err)
+		}
+		p, err := b.filled(ctx, rows)
+		if err != nil {
+			return err
+		}
+		b.report.Filled = append(b.report.Filled, p)
+	}
+	return b.db.empty(ctx)
+}
+
+// filled measures the COPY stage on a table of so many rows, with fresh events each time.
+func (b *sinkBench) filled(ctx context.Context, rows int) (p point, err error) {
+	if err := b.db.empty(ctx); err != nil {
+		return p, err
+	}
+	if rows > 0 { // a row to fill with
+		if _, _, err := b.db.writeBatches(ctx, batches(pageviews(1), 1)); err != nil {
+			return p, err
+		}
+		if err := b.db.fill(ctx, rows); err != nil {
+			return p, err
+		}
+	}
+	p.At = rows
+	var rates []float64
+	for range curveRuns {
+		if _, err := b.db.conn.Exec(ctx, "truncate footfall.sink_offsets; checkpoint"); err != nil {
+			return p, err
+		}
+		fresh := batches(pageviews(b.s.rows), 10_000)
+		first := b.gate.share()
+		n, took, err := b.db.writeBatches(ctx, fresh)
+		if err != nil {
+			return p, err
+		}
+		if rates = append(rates, float64(n)/took.Seconds()); first >= before && b.gate.share() >= after {
+			p.Quiet++
+		}
+	}
+	p.Rate = median(rates)
+	return p, nil
+}
+
+// sinkReport is everything that was measured.
+type sinkReport struct {
+	Rows        int     `json:"rows"`
+	Sides       []side  `json:"sides"`
+	Ratios      []ratio `json:"ratios"`
+	Nanoseconds float64 `json:"prepare_ns_per_row"`
+	Allocs      float64 `json:"prepare_allocs_per_row"`
+	Bytes       float64 `json:"prepare_bytes_per_row"`
+	Disk        float64 `json:"disk_bytes_per_row"`
+	WAL         float64 `json:"wal_bytes_per_row"`
+	Partitions  []point `json:"by_partitions"`
+	Filled      []point `json:"by_rows_in_the_table"`
+}
+
+// prepared measures decoding and encoding.
+func (r *sinkReport) prepared(list []*event.Event) {
+	const rows = 1000
+	store, batch := new(postgres.Store), batches(list[:min(rows, len(list))], rows)[0]
+	m := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			store.Prepare(batch)
+		}
+	})
+	n := float64(len(batch.Parts[0].Records))
+	r.Nanoseconds, r.Allocs = float64(m.NsPerOp())/n, float64(m.AllocsPerOp())/n
+	r.Bytes = float64(m.AllocedBytesPerOp()) / n
+}
+
+// Goals beside the ratios: garbage, and how much of its rate the sink keeps when the table
+// has grown.
+const (
+	rowAllocsGoal = 4
+	grownGoal     = 0.85
+)
+
+// grown compares the largest table with the smallest, as a ratio of pairs that count.
+func (r *sinkReport) grown() (x ratio, measured bool) {
+	if len(r.Filled) < 2 {
+		return x, false
+	}
+	small, large := r.Filled[0], r.Filled[len(r.Filled)-1]
+	share := large.Rate / small.Rate
+	return ratio{"largest table ÷ smallest", share, share, share, grownGoal, min(small.Quiet, large.Quiet), 2}, true
+}
+
+func (r *sinkReport) print(out *os.File) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	printSides(w, fmt.Sprintf("SIDE, server on one core, %d rows\tROWS/S", r.Rows), r.Sides, r.Ratios)
+	fmt.Fprintf(w, "\nONE ROW\tNS\tALLOCATIONS\tBYTES ALLOCATED\ndecode and encode\t%.0f\t%.3f\t%.0f\n", r.Nanoseconds, r.Allocs, r.Bytes)
+	fmt.Fprintf(w, "\nONE ROW\tDISK BYTES\tWAL BYTES\nwith its indexes\t%.0f\t%.0f\n", r.Disk, r.WAL)
+	for _, c := range []struct {
+		head   string
+		points []point
+	}{{"PARTITIONS (sink from Kafka)", r.Partitions}, {"ROWS IN THE TABLE (COPY stage)", r.Filled}} {
+		if len(c.points) > 0 {
+			fmt.Fprintf(w, "\n%s\tROWS/S\tQUIET RUNS\n", c.head)
+		}
+		for _, p := range c.points {
+			fmt.Fprintf(w, "%d\t%.0f\t%d of %d\n", p.At, p.Rate, p.Quiet, curveRuns)
+		}
+	}
+	if x, measured := r.grown(); measured {
+		fmt.Fprintf(w, "\n%s\t%.2f\tgoal %.2f\t%s\n", x.Name, x.Median, x.Goal, x.verdict())
+	}
+	w.Flush()
+}
+
+func (r *sinkReport) good() bool {
+	x, measured := r.grown()
+	ok := r.Allocs <= rowAllocsGoal && (!measured || x.verdict() == "met")
+	for _, x := range r.Ratios {
+		ok = ok && x.verdict() == "met"
+	}
+	return ok
+}

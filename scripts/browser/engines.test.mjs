@@ -12,9 +12,13 @@ import loading from './scenarios/loading.mjs';
 import pages from './scenarios/pages.mjs';
 import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
+import proxies from './scenarios/proxies.mjs';
 import transport from './scenarios/transport.mjs';
 
-const SCENARIOS = [...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...chromium];
+const SCENARIOS = [
+  ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...chromium,
+  ...proxies,
+];
 const ENOUGH = 10; // each may wait for long
 const chosen = process.env.ENGINES?.split(',') ?? Object.keys(ENGINES);
 

@@ -82,7 +82,7 @@ func Tell[V Verdict](s Settings, victim string, all []V, sum Sum) error {
 		}
 	}
 	if s.Results != "" {
-		command := fmt.Sprintf("scripts/torture %s --seeds %d --seed %d", victim, s.Seeds, s.Seed)
+		command := fmt.Sprintf("scripts/torture %s --seeds %d --seed %d", victim, len(all), s.Seed)
 		if err := writeSection(s.Results, victim, sum.Section(command)); err != nil {
 			return err
 		}

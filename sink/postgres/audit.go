@@ -57,7 +57,7 @@ type AuditSpool struct {
 
 // AuditProblem is one thing that does not add up.
 type AuditProblem struct {
-	Check  string `json:"check"` // ledger, position, dead, sums, rows or spool
+	Check  string `json:"check"` // ledger, position, dead, sums, rows or spool; mongo of the comparison
 	Detail string `json:"detail"`
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"footfall/collector/spool"
 	"footfall/event"
+	"footfall/sink"
 	"footfall/sink/consume"
 	"footfall/sink/postgres"
 
@@ -23,13 +24,18 @@ type auditCmd struct {
 	dataFlags
 	kafkaFlags
 	databaseFlags
+	mongoFlags
 	Since  timeAgo   `help:"Only the ledger and the rows since then: a duration like 3h, or a time like 2026-01-31T12:00:00Z." placeholder:"WHEN"`
 	Within retention `help:"How long after a later one a record may arrive before it is missing, at most 10m." default:"10m"`
+	Mongo  bool      `help:"Compare the rows with MongoDB too, by minute: those of the last 24h, or --since."`
 	JSON   bool      `name:"json" help:"Print the findings as JSON."`
 }
 
 // Validate holds the bound of --within; kong calls it.
 func (c *auditCmd) Validate() error {
+	if c.Mongo && c.MongoURL == "" {
+		return errNoMongo
+	}
 	if time.Duration(c.Within) > postgres.AuditWithin {
 		return fmt.Errorf("within: %s is more than %s", time.Duration(c.Within), postgres.AuditWithin)
 	}
@@ -39,8 +45,9 @@ func (c *auditCmd) Validate() error {
 // audit is what the command found: the database's accounts, and what waits before it.
 type audit struct {
 	*postgres.Audit
-	InTopic *int64        `json:"in_topic"` // records behind the positions; null: not asked
-	InSpool *waitingSpool `json:"in_spool"` // of the running up; null: there is none
+	InTopic *int64           `json:"in_topic"` // records behind the positions; null: not asked
+	InSpool *waitingSpool    `json:"in_spool"` // of the running up; null: there is none
+	Mongo   *sink.Comparison `json:"mongo"`    // null: not asked, or it could not be read
 }
 
 type waitingSpool struct {
@@ -76,6 +83,9 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		if found.InTopic, err = c.behind(ctx, p, found.Partitions); err != nil {
 			return err
 		}
+	}
+	if c.Mongo {
+		c.compare(ctx, p, store, &found)
 	}
 	if c.JSON {
 		err = json.NewEncoder(p.out).Encode(found)
@@ -190,6 +200,11 @@ func (a *audit) print(w io.Writer) error {
 	}
 	if a.InTopic != nil {
 		line(nil, "topic   %d records wait for the sink", *a.InTopic)
+	}
+	if m := a.Mongo; m != nil {
+		line([]string{"mongo"}, "mongo   %d documents, %d rows in %d minutes from %s to %s, received since %s%s",
+			m.Documents, m.Rows, m.Minutes, m.From.Format(time.RFC3339), m.To.Format(time.RFC3339),
+			m.Began.Format(time.RFC3339), otherArrivals(m.OtherArrivals))
 	}
 	for _, p := range a.Problems {
 		_, err := fmt.Fprintf(w, "BAD  %s: %s\n", p.Check, p.Detail)

@@ -59,6 +59,7 @@ func (c *cluster) startSink() {
 // oracle sends events one a request and remembers what was answered.
 type oracle struct {
 	url string
+	ago time.Duration // how long ago the events are said to have happened
 
 	mu       sync.Mutex
 	accepted map[event.UUID]bool
@@ -67,7 +68,7 @@ type oracle struct {
 
 // send sends one event, again under the same id until it is accepted or ctx ends.
 func (o *oracle) send(ctx context.Context, client *http.Client) {
-	id := event.NewUUID(time.Now())
+	id := event.NewUUID(time.Now().Add(-o.ago))
 	for ctx.Err() == nil {
 		body := fmt.Sprintf(`{"site":"demo","sent_at":%d,"events":[{"event_id":%q,"type":"custom",`+
 			`"name":"oracle"}]}`, time.Now().UnixMilli(), id)

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,7 +209,7 @@ func TestMongoBesidePostgres(t *testing.T) {
 	c.sink.stop()
 	admin := freePort(t)
 	c.startBoth(m, admin)
-	o := &oracle{url: c.url()}
+	o := &oracle{url: c.url(), ago: 10 * time.Minute} // the audit looks at whole minutes
 	stop := o.load(t.Context())
 	reach := func(n int) {
 		t.Helper()
@@ -227,16 +229,22 @@ func TestMongoBesidePostgres(t *testing.T) {
 	})
 	m.start()
 	wait(t, time.Minute, "the documents of the outage", func() bool { return documents() >= away+300 })
-	for range 2 {
-		reach(o.count() + 100)
-		c.sink.kill()
-		c.startBoth(m, admin)
-		reach(o.count() + 100)
-		m.kill()
-		m.start()
-	}
+	reach(o.count() + 100)
+	c.sink.kill()
+	c.startBoth(m, admin)
+	reach(o.count() + 100)
+	m.kill()
+	m.start()
 	poison(t, c.brokers, "not JSON", `{"event_id":"x"}`, "")
 	reach(o.count() + 50)
+	audit := func() (string, int) {
+		t.Helper()
+		return run(t, "audit", "--database-url", c.databaseURL, "--mongo", "--mongo-url", m.url)
+	}
+	// What is on its way is not missing.
+	if out, status := audit(); status != 0 || !strings.Contains(out, "documents, ") {
+		t.Errorf("audit under load: status %d\n%s", status, out)
+	}
 	stop()
 	o.judge(t, c.databaseURL)
 
@@ -255,8 +263,24 @@ func TestMongoBesidePostgres(t *testing.T) {
 		t.Errorf("PostgreSQL has %d dead letters, want 3", n)
 	}
 
-	// From the start of the topic once more, over what is there and beside it.
+	if out, status := audit(); status != 0 || !strings.Contains(out, "ok   mongo ") || strings.Contains(out, " 0 documents") {
+		t.Errorf("audit: status %d\n%s", status, out)
+	}
 	before := m.all("events")
+	altered, missing, extra := tamper(t, c, m)
+	out, status := audit()
+	for _, want := range []string{"1 only in PostgreSQL (" + missing, "1 only in MongoDB (" + extra,
+		"1 with other content (" + altered} {
+		if status != 1 || !strings.Contains(out, want) {
+			t.Errorf("audit: status %d, and does not tell %s\n%s", status, want, out)
+		}
+	}
+	if _, err := m.Collection("events").ReplaceOne(t.Context(), bson.D{{Key: "_id",
+		Value: before[altered].Lookup("_id")}}, before[altered]); err != nil {
+		t.Fatal(err)
+	}
+
+	// From the start of the topic once more, over what is there and beside it.
 	c.sink.stop()
 	if _, err := m.Collection("positions").DeleteMany(t.Context(), bson.D{}); err != nil {
 		t.Fatal(err)
@@ -280,6 +304,25 @@ func TestMongoBesidePostgres(t *testing.T) {
 			t.Errorf("%d documents, were %d", len(docs), len(before))
 		}
 	}
+}
+
+// tamper alters a document, deletes another, and deletes the row of a third event.
+func tamper(t *testing.T, c *cluster, m *mongoServer) (altered, missing, extra string) {
+	t.Helper()
+	docs := m.all("events")
+	ids := slices.Sorted(maps.Keys(docs))
+	ids = ids[len(ids)-3:] // the first ones may be from before MongoDB was there
+	altered, missing, extra = ids[0], ids[1], ids[2]
+	filter := func(id string) bson.D { return bson.D{{Key: "_id", Value: docs[id].Lookup("_id")}} }
+	if _, err := m.Collection("events").UpdateOne(t.Context(), filter(altered),
+		bson.D{{Key: "$set", Value: bson.D{{Key: "name", Value: "altered"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Collection("events").DeleteOne(t.Context(), filter(missing)); err != nil {
+		t.Fatal(err)
+	}
+	query(t, c.databaseURL, "delete from footfall.events where event_id = $1", extra)
+	return altered, missing, extra
 }
 
 // ends sums up the positions.

@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,10 +52,10 @@ func spin(cpu int) (n float64) {
 		for range 1000 {
 			x = x*6364136223846793005 + 1442695040888963407
 		}
-		sink = x
+		spun.Store(x)
 	}
 	return n
 }
 
-// sink keeps the compiler from leaving the loop out.
-var sink uint64
+// spun keeps the compiler from leaving the loop out.
+var spun atomic.Uint64

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,8 +44,14 @@ func (s *Spool) recover() error {
 		g.last, g.end = s.segments[i+1].before, info.Size()
 	}
 	active := s.segments[len(s.segments)-1]
-	if err := active.cutTail(s.o.SegmentBytes); err != nil {
+	cut, err := active.cutTail(s.o.SegmentBytes)
+	if err != nil {
 		return fmt.Errorf("cut unfinished end of %s: %w", active.path, err)
+	}
+	if cut > 0 {
+		s.stats.cut.Add(cut)
+		s.o.Logger.Warn("cut what stood behind the last commit of the spool: a group that was never "+
+			"acknowledged, or one whose commit frame is damaged", "path", active.path, "bytes", cut)
 	}
 	// A process that was killed while it made the file may not have come to this.
 	if err := s.o.disk.syncDir(s.o.Dir); err != nil {
@@ -91,11 +98,12 @@ func (s *Spool) setAside(path string) error {
 	return errors.Join(s.o.disk.rename(path, aside), s.o.disk.syncDir(s.o.Dir))
 }
 
-// cutTail finds the last commit frame and clears what follows it.
-func (g *segment) cutTail(size int64) error {
+// cutTail finds the last commit frame and clears what follows it. It returns how many
+// bytes that were, without the zeros of a preallocated file.
+func (g *segment) cutTail(size int64) (cut int, err error) {
 	b, err := os.ReadFile(g.path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// Damage before a later intact commit is the reader's to count; an unfinished
 	// group at the end has no commit behind it.
@@ -104,16 +112,17 @@ func (g *segment) cutTail(size int64) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	g.end = int64(headerSize + end)
+	cut = len(bytes.TrimRight(b[g.end:], "\x00"))
 	// After an fsync that failed the kernel may hold bytes that are not on disk and never
 	// will be: a later fsync passes them over, unless they are written again.
 	if _, err := g.file.WriteAt(b[:g.end], 0); err != nil {
-		return err
+		return 0, err
 	}
 	if err := g.file.Truncate(g.end); err != nil {
-		return err
+		return 0, err
 	}
-	return errors.Join(g.file.reserve(size), g.file.Sync())
+	return cut, errors.Join(g.file.reserve(size), g.file.Sync())
 }

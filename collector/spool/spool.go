@@ -117,8 +117,8 @@ type Spool struct {
 }
 
 type stats struct {
-	appended, groups, syncFailed, missing, aside *metrics.Counter
-	syncSeconds                                  *metrics.Histogram
+	appended, groups, syncFailed, missing, aside, cut *metrics.Counter
+	syncSeconds                                       *metrics.Histogram
 }
 
 // pending is one Append on its way to the disk.
@@ -169,6 +169,7 @@ func (s *Spool) register() {
 		syncFailed:  m.NewCounter("footfall_spool_sync_failed_total"),
 		missing:     m.NewCounter("footfall_spool_missing_records_total"),
 		aside:       m.NewCounter("footfall_spool_set_aside_segments_total"),
+		cut:         m.NewCounter("footfall_spool_cut_bytes_total"),
 		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
 	}
 	m.NewGauge("footfall_spool_bytes", func() float64 { return float64(s.Bytes()) })

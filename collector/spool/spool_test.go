@@ -176,6 +176,9 @@ func TestUnfinishedEndIsCutAndTheRestKept(t *testing.T) {
 			if got := s.Durable(); got != 5 {
 				t.Fatalf("durable is %d, want 5", got)
 			}
+			if n := s.stats.cut.Get(); n == 0 {
+				t.Error("bytes were cut and not counted")
+			}
 			add(t, s, 6, 9)
 			if got := readTo(t, s, 1, 9); !slices.Equal(got, upTo(1, 9)) {
 				t.Errorf("read %v", got)

@@ -49,25 +49,6 @@ func BenchmarkWrite10000(b *testing.B) {
 	}
 }
 
-// BenchmarkPrepare1000 is the decoding and encoding of one batch, before the database.
-func BenchmarkPrepare1000(b *testing.B) {
-	s := &Store{}
-	records := part(0, 0, encoded(full(1000, today())...)...)
-	b.ReportAllocs()
-	for b.Loop() {
-		s.prepare(batch(records))
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/row")
-}
-
-func TestARowIsPreparedWithoutAnAllocationOfItsOwn(t *testing.T) {
-	s := &Store{}
-	records := part(0, 0, encoded(full(1000, today())...)...)
-	if n := testing.AllocsPerRun(10, func() { s.prepare(batch(records)) }); n > 100 {
-		t.Errorf("1000 rows take %v allocations", n)
-	}
-}
-
 // full returns events as a page sends them, about 870 bytes each.
 func full(n int, then time.Time) []*event.Event {
 	list := events(n, then)

@@ -112,6 +112,18 @@ func TestConsumerGoesToWhereTheStoreMoved(t *testing.T) {
 	}
 }
 
+// A standby that became the primary lacks the newest commits, and no record comes that
+// would show it.
+func TestAnIdlePartitionIsReadAgainWhenTheStoreWentBack(t *testing.T) {
+	t.Parallel()
+	b, m := newBroker(t), newMemory()
+	b.produce(t, 0, 0, 10)
+	start(t, b.options(), m)
+	eventually(t, "10 records stored", func() bool { return len(m.stored(0)) == 10 })
+	m.move(0, 4)
+	eventually(t, "records 4 to 9 stored again", func() bool { return len(m.stored(0)) == 16 })
+}
+
 func TestTwoConsumersShareATopicWithoutLossOrDouble(t *testing.T) {
 	t.Parallel()
 	b, m := newBroker(t), newMemory()

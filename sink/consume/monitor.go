@@ -2,6 +2,8 @@ package consume
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -57,6 +59,9 @@ func (s *session) monitor(ctx context.Context) {
 			if err != nil && ctx.Err() == nil {
 				s.o.Logger.Warn("stopped partitions are not looked at", "err", err)
 			}
+			if err := s.recheck(ctx); err != nil && ctx.Err() == nil {
+				s.o.Logger.Warn("positions are not looked at", "err", err)
+			}
 			s.lag.Set(float64(s.behind(ends)))
 			s.hint(ctx, false)
 		}
@@ -64,6 +69,42 @@ func (s *session) monitor(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// recheck reads positions again where the store went back behind us. After a failover to
+// a standby that lacked the newest commits it does, and a partition that gets no record
+// would not notice: what was lost there would wait in Kafka until retention.
+func (s *session) recheck(ctx context.Context) error {
+	s.owned.Lock()
+	known := maps.Clone(s.next)
+	s.owned.Unlock()
+	if len(known) == 0 {
+		return nil
+	}
+	starts, err := s.starts(ctx, slices.Sorted(maps.Keys(known)))
+	if err != nil {
+		return err
+	}
+	stored, err := s.store.Positions(ctx, s.cluster, s.o.Topic, s.topicID, starts)
+	if err != nil {
+		return err
+	}
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	for p, next := range known {
+		// A position that we know is one that was stored: only a store that went back has
+		// less. One that has more was written meanwhile.
+		if r := s.runOf(p); r != nil && !r.dead && stored[p] < next {
+			s.o.Logger.Warn("stored position went back", "topic", s.o.Topic, "partition", p,
+				"from", next, "to", stored[p])
+			s.moved = append(s.moved, p)
+			s.kill(r)
+		}
+	}
+	if len(s.moved) > 0 {
+		s.wake()
+	}
+	return nil
 }
 
 // shrunk reports whether a log ends before where it ended. The caller holds owned.

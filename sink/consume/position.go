@@ -47,11 +47,12 @@ func (s *session) assigned(ctx context.Context, offsets map[string]map[int32]kgo
 
 // takenAway forgets partitions. A batch of theirs that is being written either
 // wins against the next owner or gets ErrMoved.
-func (s *session) takenAway(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+func (s *session) takenAway(_ context.Context, client *kgo.Client, topics map[string][]int32) {
 	partitions := topics[s.o.Topic]
 	if len(partitions) == 0 {
 		return
 	}
+	client.ResumeFetchPartitions(topics) // a pause would outlast the ownership
 	s.owned.Lock()
 	for _, p := range partitions {
 		s.end(p)

@@ -80,7 +80,7 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if len(c.Brokers) > 0 {
-		if found.InTopic, err = c.behind(ctx, p, found.Partitions); err != nil {
+		if err := c.behind(ctx, p, &found); err != nil {
 			return err
 		}
 	}
@@ -124,29 +124,34 @@ func spoolOf(dir string) *waitingSpool {
 	return w
 }
 
-// behind counts the records of the topic that no position has passed.
-func (c *auditCmd) behind(ctx context.Context, p *program, read []postgres.AuditPartition) (*int64, error) {
+// behind counts the records of the topic that no position has passed. A position whose
+// records are gone from the topic is a problem: they do not wait for anybody.
+func (c *auditCmd) behind(ctx context.Context, p *program, found *audit) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cluster, err := c.cluster()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r, err := consume.Check(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n := int64(0)
 	for _, t := range r.Partitions {
 		next := t.Start
-		for _, a := range read {
+		for _, a := range found.Partitions {
 			if a.Cluster == r.ClusterID && a.TopicID == r.TopicID && a.Partition == t.Partition {
 				next = a.Next
 			}
 		}
-		n += max(0, t.End-next)
+		if why := stopped(t, next); why != "" {
+			found.Problems = append(found.Problems, postgres.AuditProblem{Check: "topic", Detail: why})
+		}
+		n += max(0, t.End-max(next, t.Start))
 	}
-	return &n, nil
+	found.InTopic = &n
+	return nil
 }
 
 // print writes a line of each account, then the problems, then the verdict.
@@ -199,7 +204,7 @@ func (a *audit) print(w io.Writer) error {
 			s.Spool, s.Arrived+onTheWay+s.Missing, s.First, s.Arrived, onTheWay, s.Missing)
 	}
 	if a.InTopic != nil {
-		line(nil, "topic   %d records wait for the sink", *a.InTopic)
+		line([]string{"topic"}, "topic   %d records wait for the sink", *a.InTopic)
 	}
 	if m := a.Mongo; m != nil {
 		line([]string{"mongo"}, "mongo   %d documents, %d rows in %d minutes from %s to %s, received since %s%s",

@@ -99,6 +99,7 @@ func TestAPersonLetsStoppedPartitionsGoOn(t *testing.T) {
 	wantText(t, s.run(exitProblem, "positions ls"), "0 2 6 10 4 stopped", "1 10 0 10 0 ok", "2 12 0 10 0 stopped",
 		"3 - 0 10 10 never read", lost, foreign)
 	wantText(t, s.run(exitProblem, "doctor"), "BAD positions", lost, foreign)
+	wantText(t, s.run(exitProblem, "audit"), "BAD topic", lost, foreign)
 
 	wantText(t, s.run(exitOK, "positions resume --partition 0"), "partition 0: goes on at 6; the offsets from 2 to 5 are lost")
 	wantText(t, s.run(exitOK, "positions resume --partition 2"), "partition 2: is read from 0")

@@ -57,7 +57,7 @@ type AuditSpool struct {
 
 // AuditProblem is one thing that does not add up.
 type AuditProblem struct {
-	Check  string `json:"check"` // ledger, position, dead, sums, rows or spool; mongo of the comparison
+	Check  string `json:"check"` // ledger, position, dead, sums, rows or spool; topic and mongo of what is compared with them
 	Detail string `json:"detail"`
 }
 

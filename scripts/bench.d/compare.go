@@ -100,11 +100,11 @@ func compare(runs map[string][]kept, s settings) ([]side, []ratio) {
 		{"pixel ÷ nginx empty_gif", "footfall pixel", "nginx empty_gif", 0.50},
 		{"beacon after fsync ÷ nginx return 204", "footfall beacon", "nginx return 204", 0.38},
 		{"beacon after fsync ÷ naive collector", "footfall beacon", "naive beacon", 40},
-	}, s.rounds)
+	})
 }
 
 // pairUp sums up the quiet runs of each side, and the pairs of the same round.
-func pairUp(runs map[string][]kept, names []string, list []comparison, rounds int) (sides []side, ratios []ratio) {
+func pairUp(runs map[string][]kept, names []string, list []comparison) (sides []side, ratios []ratio) {
 	for _, name := range names {
 		var rates []float64
 		for _, k := range runs[name] {
@@ -125,7 +125,7 @@ func pairUp(runs map[string][]kept, names []string, list []comparison, rounds in
 		}
 		if len(runs[c.under]) > 0 && len(runs[c.over]) > 0 {
 			ratios = append(ratios, ratio{c.name, median(all), least(all), most(all), c.goal, len(all),
-				min(pairsWanted, rounds)})
+				pairsWanted})
 		}
 	}
 	return sides, ratios

@@ -176,7 +176,7 @@ func (b *sinkBench) run(ctx context.Context) (err error) {
 	}
 	r := &b.report
 	r.Rows = b.s.rows
-	r.Sides, r.Ratios = pairUp(b.runs, sinkSides, sinkComparisons, b.s.rounds)
+	r.Sides, r.Ratios = pairUp(b.runs, sinkSides, sinkComparisons)
 	r.prepared(b.events)
 	if err := b.curves(ctx); err != nil {
 		return err

@@ -7,8 +7,8 @@ export interface Fields {
   /** Three letters, ISO 4217. */
   currency?: string;
   user_id?: string;
-  /** Called once: true when the collector has the event, false when it never will. */
-  callback?: (taken: boolean) => void;
+  /** True when the collector has the event, false when it never will, nothing when nobody knows. */
+  callback?: (taken?: boolean) => void;
 }
 
 export interface Options {
@@ -38,6 +38,11 @@ export interface Core {
   before: Array<(event: Event) => unknown>;
   data: Readonly<Record<string, string | undefined>>;
   endpoint: URL;
+  /** As it stands. */
+  readonly consent?: string;
+  /** What is not under way: events, or their JSON once they were tried. */
+  readonly queue: ReadonlyArray<Event | String>;
+  add(event: Event | String): void;
 }
 
 export interface Footfall {

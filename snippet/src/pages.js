@@ -4,7 +4,7 @@ import { encode } from "./batch.js";
 import { on, patch } from "./guard.js";
 import { ENGAGED } from "./limits.js";
 import { data } from "./rules.js";
-import { add, consent, flush } from "./sender.js";
+import { add, core, flush } from "./sender.js";
 import { uuid } from "./uuid.js";
 
 const globals = {};
@@ -33,7 +33,7 @@ export function record(type, { callback, props, ...fields }) {
     event_id: uuid(),
     type,
   };
-  if (consent !== "no") add({ ...JSON.parse(encode(event)), callback });
+  if (core.consent !== "no") add({ ...JSON.parse(encode(event)), callback });
 }
 
 export function view(props, referrer = page ? page.url : clean(document.referrer)) {

@@ -11,11 +11,10 @@ import { CAP, HELD, IDLE, ROUNDS } from "./limits.js";
 import { data, endpoint } from "./rules.js";
 import { uuid } from "./uuid.js";
 
-// core is what extensions are given.
-export const core = { before: [] };
-export let consent;
+// core is what extensions are given: with consent as it stands, and queue, the events
+// that are not under way.
+export const core = { before: [], queue: [] };
 
-let queue = [];
 let inflight = 0;
 let rounds = 0;
 let timer, waiting, blocked, timezone;
@@ -27,7 +26,7 @@ export const body = (batch, transport = "fetch") =>
     sent_at: Date.now(),
     transport,
     snippet_version: VERSION,
-    consent,
+    consent: core.consent,
     webdriver: navigator.webdriver,
     timezone,
     screen_w: screen.width,
@@ -45,14 +44,15 @@ function plan(delay) {
 }
 
 export function add(event) {
-  queue.push(event);
+  core.queue.push(event);
   timer || plan(0);
 }
 
 export function setConsent(state) {
-  consent = state;
+  core.consent = state;
   if (state === "no") {
-    queue = [];
+    settle(core.queue, false);
+    core.queue = [];
     stored(() => delete sessionStorage.footfall);
   }
   timer || plan(0);
@@ -76,11 +76,12 @@ function settle(batch, done) {
 }
 
 export function flush(exit) {
-  if (consent === "wait" || (waiting && !exit)) return;
-  // A collector that asked us to wait may refuse the last attempt too. The page
-  // can come back, so the events stay; their ids make a repeat harmless.
-  const batch = queue.map(seal).filter(Boolean);
-  queue = waiting ? batch : [];
+  if (core.consent === "wait" || (waiting && !exit)) return;
+  // A collector that asked us to wait may refuse the last attempt too, and without a
+  // network the beacon says yes to nobody. The page can come back, so the events stay;
+  // their ids make a repeat harmless.
+  const batch = core.queue.map(seal).filter(Boolean);
+  core.queue = waiting || (exit && !navigator.onLine) ? batch : [];
   if (batch[0]) split(batch, body).map((part) => send(part, exit));
 }
 
@@ -132,23 +133,24 @@ function pixels([event, ...rest]) {
   image.src = new URL(PIXEL + "?json=" + encodeURIComponent(body([event], "pixel")), endpoint);
 }
 
+// Whether the collector has what is given up here, nobody knows.
 function hold(batch, seconds) {
+  if (core.consent === "no" || (!waiting && ++rounds > ROUNDS)) return settle(batch);
   // The failures of one round come one by one; the first makes the next round.
   if (!waiting) {
-    if (++rounds > ROUNDS) return settle(batch, false);
     plan(Math.max(seconds * 1e3 || 0, 500 << rounds) * (1 + Math.random() / 2));
     waiting = 1;
   }
-  queue = [...new Set([...batch, ...queue])].slice(-HELD);
+  core.queue = [...new Set([...batch, ...core.queue])].slice(-HELD);
 }
 
 // The first batch waits for a frame, because sizes that are asked for earlier cost a
 // layout, and for the extensions, which may have a say in it: a second at most.
 export function openSender(extensions) {
-  consent = data.consent;
+  core.consent = data.consent;
   plan(1000);
   requestAnimationFrame(() => Promise.all(extensions).then(() => waiting || plan(0)));
-  on({ online: () => waiting && plan(0) });
+  on({ online: () => plan(0) });
   // The zone's first call costs up to 70 ms on a slow phone: not before the first
   // send, and only when nothing else is to be done.
   setTimeout(() => {

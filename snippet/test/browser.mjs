@@ -53,6 +53,7 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
     },
     navigator: {
       language: "en-GB",
+      onLine: true,
       sendBeacon: (url, body) => seen.beacons.push({ url: String(url), ...note(body) }) > 0,
       ...page.navigator,
     },

@@ -182,3 +182,43 @@ test("beyond 60,000 bytes in flight a request is not keepalive", async (t) => {
   await seen.tick();
   assert.deepEqual(seen.fetches.map((f) => f.options.keepalive), [true, false, false]);
 });
+
+test("what is left without a network stays for the page's return", async (t) => {
+  const seen = await sender(t, undefined, { navigator: { ...webkit, onLine: false } });
+  seen.sender.add(event("1"));
+  seen.sender.flush(1);
+  assert.deepEqual(ids(seen.beacons[0]), ["1"], "the beacon may get through all the same");
+  navigator.onLine = true;
+  seen.fire("online");
+  await seen.tick();
+  assert.deepEqual(ids(seen.fetches[0]), ["1"]);
+  await seen.tick(5000);
+  assert.equal(seen.fetches.length, 1);
+});
+
+test("consent that is withdrawn is told to callbacks, and nothing is tried again", async (t) => {
+  let refuse;
+  const seen = await sender(t, () => new Promise((resolve) => (refuse = () => resolve({ status: 503 }))));
+  const told = [];
+  const tell = (id) => (taken) => told.push([id, taken]);
+  seen.sender.add(event("1", { callback: tell("1") }));
+  await seen.tick();
+  seen.sender.add(event("2", { callback: tell("2") }));
+  seen.sender.setConsent("no");
+  assert.deepEqual(told, [["2", false]]);
+  refuse();
+  for (let i = 0; i < 9; i++) await seen.tick(6e5);
+  assert.equal(seen.fetches.length, 1);
+  assert.deepEqual(told, [["2", false], ["1", undefined]], "of the first nobody knows");
+});
+
+test("callback says yes, no, or nothing when no way has worked for long", async (t) => {
+  const answers = [{ status: 204 }, { status: 400 }, ...Array(11).fill({ status: 503 })];
+  const seen = await sender(t, (n) => answers[n - 1]);
+  const told = [];
+  for (const id of ["1", "2", "3"]) {
+    seen.sender.add(event(id, { callback: (...args) => told.push(...args) }));
+    for (let i = 0; i < 12; i++) await seen.tick(36e5);
+  }
+  assert.deepEqual(told, [true, false, undefined]);
+});

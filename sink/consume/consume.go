@@ -20,7 +20,7 @@
 // stored position (retention was faster), its log ends before that position (a
 // restored broker), or a batch cannot be unpacked, the partition stops, Ready says so
 // and events_lost counts the offsets that are known to be missing, once for each
-// process; the other partitions go on. A person looks and moves the position in the
+// process; the other partitions go on. What was fetched before is stored all the same. A person looks and moves the position in the
 // store, which the consumer notices within seconds. A partition that the store does
 // not know gets where its log starts as its position, stored at once: what goes after
 // that is missed, also before the first batch. So a partition that is added is read
@@ -133,7 +133,7 @@ type Consumer struct {
 	writing error           // why the store does not tell positions
 	batches map[int]error   // why it does not take a lane's batch
 	stopped map[int32]*stop // partitions that wait for a person
-	counted map[log]int64   // offsets below are counted as lost
+	counted map[log]spans   // offsets that are counted as lost
 	damaged map[int32]damage
 }
 
@@ -145,7 +145,7 @@ func New(o Options, store Store) *Consumer {
 	return &Consumer{
 		o: o, store: store, kafka: errStarting,
 		batches: map[int]error{}, stopped: map[int32]*stop{},
-		counted: map[log]int64{}, damaged: map[int32]damage{},
+		counted: map[log]spans{}, damaged: map[int32]damage{},
 		lost:    o.Metrics.GetOrCreateCounter("footfall_events_lost_total"),
 		lag:     o.Metrics.GetOrCreateGauge("footfall_sink_lag_records", nil),
 		holding: o.Metrics.GetOrCreateGauge("footfall_sink_held_bytes", nil),

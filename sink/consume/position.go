@@ -20,7 +20,7 @@ func (s *session) assigned(ctx context.Context, offsets map[string]map[int32]kgo
 	<-s.ready
 	partitions := slices.Sorted(maps.Keys(offsets[s.o.Topic]))
 	for failures := 0; ; failures++ {
-		start, err := s.load(ctx, partitions)
+		start, err := s.load(ctx, s.runsOf(partitions))
 		if err == nil {
 			s.note(&s.writing, nil)
 			begin := make(map[int32]kgo.Offset, len(start))
@@ -64,11 +64,24 @@ func (s *session) takenAway(_ context.Context, client *kgo.Client, topics map[st
 	s.o.Logger.Info("partitions taken away", "topic", s.o.Topic, "partitions", partitions)
 }
 
+// runsOf returns the runs of partitions as they are: nil where there is none.
+func (s *session) runsOf(partitions []int32) map[int32]*run {
+	s.owned.Lock()
+	defer s.owned.Unlock()
+	runs := make(map[int32]*run, len(partitions))
+	for _, p := range partitions {
+		runs[p] = s.runOf(p)
+	}
+	return runs
+}
+
 // load reads the stored positions, takes the partitions as ours, tells Committed, and
 // returns where to fetch from. A partition whose records are gone is stopped and left
 // out of all that: where a log ends before its position, the records that come there
-// now are not the ones that were stored.
-func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+// now are not the ones that were stored. So is one whose run is not the given one any
+// more: it was taken away meanwhile.
+func (s *session) load(ctx context.Context, runs map[int32]*run) (map[int32]int64, error) {
+	partitions := slices.Sorted(maps.Keys(runs))
 	starts, err := s.starts(ctx, partitions)
 	if err != nil {
 		return nil, err
@@ -78,17 +91,14 @@ func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64
 		return nil, err
 	}
 	// After the positions: the log only grows, so an end before one is no race.
-	listed, err := s.admin.ListEndOffsets(ctx, s.o.Topic)
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
-	}
-	ends, err := offsetsOf(listed, s.o.Topic, partitions)
+	ends, err := s.endsOf(ctx, partitions)
 	if err != nil {
 		return nil, err
 	}
+	now := s.runsOf(partitions)
 	begin := make(map[int32]int64, len(partitions))
 	for _, p := range partitions {
-		if s.within(p, next[p], starts[p], ends[p]) {
+		if now[p] == runs[p] && s.within(p, next[p], starts[p], ends[p]) {
 			begin[p] = next[p]
 		}
 	}
@@ -97,6 +107,14 @@ func (s *session) load(ctx context.Context, partitions []int32) (map[int32]int64
 	s.owned.Unlock()
 	s.tell(begin)
 	return begin, nil
+}
+
+func (s *session) endsOf(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+	listed, err := s.admin.ListEndOffsets(ctx, s.o.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	return offsetsOf(listed, s.o.Topic, partitions)
 }
 
 // starts asks where the logs of partitions start. It returns errRecreated when the
@@ -134,41 +152,61 @@ func offsetsOf(listed kadm.ListedOffsets, topic string, partitions []int32) (
 	return offsets, nil
 }
 
-// reposition drops what is fetched of partitions and goes on from where the store
-// is. It returns an error only when ctx ends or the session has to.
+// reposition goes on from where the store is with partitions whose runs are dead, those
+// that are still ours.
 func (s *session) reposition(ctx context.Context, partitions []int32) error {
-	for failures := 0; ; failures++ {
-		partitions = s.stillOurs(partitions)
-		if len(partitions) == 0 {
-			return nil
-		}
-		begin, err := s.load(ctx, partitions)
-		if err == nil {
-			offsets := make(map[int32]kgo.EpochOffset, len(begin))
-			for p, at := range begin {
-				offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: at}
-			}
-			s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.o.Topic: offsets})
-			s.note(&s.writing, nil)
-			return nil
-		}
-		if errors.Is(err, errRecreated) {
-			return err
-		}
-		s.note(&s.writing, err)
-		s.o.Logger.Warn("positions are not known yet", "attempts", failures+1, "err", err)
-		s.client.AllowRebalance()
-		if !sleep(ctx, backoff(failures, 0)) {
-			return context.Cause(ctx)
-		}
+	runs := s.runsOf(partitions)
+	maps.DeleteFunc(runs, func(_ int32, r *run) bool { return r == nil })
+	if len(runs) == 0 {
+		return nil
 	}
+	begin, err := s.load(ctx, runs)
+	if err != nil {
+		return err
+	}
+	s.fetchFrom(begin)
+	return nil
 }
 
-func (s *session) stillOurs(partitions []int32) []int32 {
-	s.owned.Lock()
-	defer s.owned.Unlock()
-	return slices.DeleteFunc(slices.Clone(partitions), func(p int32) bool {
-		_, ours := s.next[p]
-		return !ours
-	})
+// outOfRange looks why a log has nothing where runs end. What they hold was in the log
+// before, and is stored all the same: only what follows it can be lost.
+func (s *session) outOfRange(ctx context.Context, partitions []int32) error {
+	runs := s.runsOf(partitions)
+	maps.DeleteFunc(runs, func(_ int32, r *run) bool { return r == nil })
+	if len(runs) == 0 {
+		return nil
+	}
+	partitions = slices.Sorted(maps.Keys(runs))
+	starts, err := s.starts(ctx, partitions)
+	if err != nil {
+		return err
+	}
+	ends, err := s.endsOf(ctx, partitions)
+	if err != nil {
+		return err
+	}
+	again := map[int32]int64{}
+	for p, r := range runs {
+		s.owned.Lock()
+		at, inHand, dead := r.to, r.to > s.next[p], r.dead
+		s.owned.Unlock()
+		switch {
+		case dead: // its position is to be read again
+		case inHand && (at < starts[p] || at > ends[p]):
+			s.outside(p, at, starts[p], ends[p], true)
+		case s.within(p, at, starts[p], ends[p]):
+			again[p] = at
+		}
+	}
+	s.fetchFrom(again)
+	return nil
+}
+
+// fetchFrom moves the client.
+func (s *session) fetchFrom(begin map[int32]int64) {
+	offsets := make(map[int32]kgo.EpochOffset, len(begin))
+	for p, at := range begin {
+		offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: at}
+	}
+	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.o.Topic: offsets})
 }

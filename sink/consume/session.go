@@ -37,6 +37,7 @@ type session struct {
 	ends  kadm.ListedOffsets // of the logs, as last heard
 	held  int                // bytes of the records that are fetched and not stored
 	moved []int32            // partitions whose positions have to be read again
+	out   []int32            // partitions whose logs have nothing where their runs end
 	wake  func()             // ends a poll
 	news  chan struct{}      // closed when there is something new in the runs
 }
@@ -144,23 +145,58 @@ func (s *session) consume(ctx context.Context) error {
 	for _, l := range s.lanes {
 		writing.Go(func() { l.work(ctx) })
 	}
-	for {
+	for failures := 0; ; {
 		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := s.judge(ctx, fetches); err != nil {
+		// Before the errors, which say what comes behind these records; and before
+		// positions are read, which may be ones that these do not follow.
+		s.take(fetches)
+		if err := s.judge(fetches); err != nil {
 			return err
 		}
-		s.take(fetches)
-		if moved := s.movedPartitions(); len(moved) > 0 {
-			if err := s.reposition(ctx, moved); err != nil {
-				return err
-			}
+		err := s.seek(ctx)
+		if errors.Is(err, errRecreated) {
+			return err
 		}
 		s.client.AllowRebalance()
-		s.awaitRoom(ctx)
+		if err == nil {
+			failures = 0
+			s.awaitRoom(ctx)
+			continue
+		}
+		s.note(&s.writing, err)
+		failures++
+		s.o.Logger.Warn("positions are not known yet", "attempts", failures, "err", err)
+		sleep(ctx, backoff(failures-1, 0))
 	}
+}
+
+// seek goes on where lanes want positions read again, and where a log has nothing at
+// the end of a run. What it could not do for an error is left for the next time. No
+// rebalance takes place meanwhile.
+func (s *session) seek(ctx context.Context) error {
+	s.owned.Lock()
+	moved, out := s.moved, s.out
+	s.moved, s.out = nil, nil
+	s.owned.Unlock()
+	if len(moved)+len(out) == 0 {
+		return nil
+	}
+	err := s.reposition(ctx, moved)
+	if err == nil {
+		moved = nil
+		err = s.outOfRange(ctx, out)
+	}
+	if err == nil {
+		s.note(&s.writing, nil)
+		return nil
+	}
+	s.owned.Lock()
+	s.moved, s.out = append(s.moved, moved...), append(s.out, out...)
+	s.owned.Unlock()
+	return err
 }
 
 // poll returns what is fetched, or nothing as soon as a lane wants its positions
@@ -170,19 +206,11 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 	defer cancel()
 	s.owned.Lock()
 	s.wake = cancel
-	if len(s.moved) > 0 {
+	if len(s.moved)+len(s.out) > 0 {
 		cancel()
 	}
 	s.owned.Unlock()
 	return s.client.PollRecords(ctx, s.o.BatchRows)
-}
-
-func (s *session) movedPartitions() []int32 {
-	s.owned.Lock()
-	defer s.owned.Unlock()
-	list := s.moved
-	s.moved = nil
-	return list
 }
 
 // awaitRoom waits while so much is fetched and not stored that no more is polled.
@@ -203,7 +231,7 @@ func (s *session) awaitRoom(ctx context.Context) {
 }
 
 // judge looks at the errors among fetches. It returns those that end the session.
-func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
+func (s *session) judge(fetches kgo.Fetches) (end error) {
 	fetches.EachError(func(topic string, partition int32, err error) {
 		tooLarge, isTooLarge := errors.AsType[*kgo.ErrDecompressTooLarge](err)
 		_, isLoss := errors.AsType[*kgo.ErrDataLoss](err) // the log's end tells how much
@@ -218,7 +246,9 @@ func (s *session) judge(ctx context.Context, fetches kgo.Fetches) (end error) {
 		case isTooLarge:
 			s.tooLarge(tooLarge)
 		case errors.Is(err, kerr.OffsetOutOfRange):
-			end = s.reposition(ctx, []int32{partition})
+			s.owned.Lock()
+			s.out = append(s.out, partition)
+			s.owned.Unlock()
 		case topic == s.o.Topic && !isKafkas && !isLoss:
 			end = s.unreadable(partition, err)
 		default:

@@ -13,14 +13,14 @@ import (
 // stop is why a partition waits for a person, who decides by moving its position.
 type stop struct {
 	why error
-	at  int64 // the position, or the offset of the batch that cannot be read
-	// batch says that it is one: what lies before it is still being stored, and only a
-	// position behind at is a decision.
-	batch bool
+	at  int64 // the position, or where it will be when what is in hand is stored
+	// inHand says that what lies before at is still being stored: only a position behind
+	// at is a decision. Who moves it back is noticed by recheck.
+	inHand bool
 }
 
 func (s *stop) decided(next int64) bool {
-	if s.batch {
+	if s.inHand {
 		return next > s.at
 	}
 	return next != s.at
@@ -38,17 +38,8 @@ type log struct {
 // within reports whether the log still has what follows a position, and stops the
 // partition if not.
 func (s *session) within(p int32, next, start, end int64) bool {
-	switch {
-	case next < start:
-		s.countLost(p, next, start)
-		s.stopPartition(p, &stop{at: next, why: fmt.Errorf("position is %d, but the log starts at %d: "+
-			"%d offsets are lost; to go on behind them: %s",
-			next, start, start-next, s.o.Resume(p, start, false))})
-		return false
-	case next > end:
-		s.stopPartition(p, &stop{at: next, why: fmt.Errorf("position is %d, but the log ends at %d: "+
-			"it is not the log that was stored; to read it from its start: %s",
-			next, end, s.o.Resume(p, start, false))})
+	if next < start || next > end {
+		s.outside(p, next, start, end, false)
 		return false
 	}
 	if s.forgetStop(p) {
@@ -57,20 +48,57 @@ func (s *session) within(p int32, next, start, end int64) bool {
 	return true
 }
 
+// outside stops a partition whose log does not have what follows a position, or what
+// follows the records in hand.
+func (s *session) outside(p int32, next, start, end int64, inHand bool) {
+	why := &stop{at: next, inHand: inHand}
+	if next < start {
+		s.countLost(p, next, start)
+		why.why = fmt.Errorf("position is %d, but the log starts at %d: "+
+			"%d offsets are lost; to go on behind them: %s",
+			next, start, start-next, s.o.Resume(p, start, false))
+	} else {
+		why.why = fmt.Errorf("position is %d, but the log ends at %d: "+
+			"it is not the log that was stored; to read it from its start: %s",
+			next, end, s.o.Resume(p, start, false))
+	}
+	s.stopPartition(p, why)
+}
+
 // countLost counts offsets once, however often they are found missing.
 func (s *session) countLost(p int32, from, to int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := log{s.topicID, p}
-	if from = max(from, s.counted[l]); to > from {
-		s.lost.AddInt64(to - from)
-		s.counted[l] = to
+	fresh := int64(0)
+	s.counted[l], fresh = s.counted[l].add(from, to)
+	s.lost.AddInt64(fresh)
+}
+
+// spans are ranges [from, to) of offsets that do not touch.
+type spans [][2]int64
+
+// add returns the ranges with one more, and how many offsets of it were in none.
+func (s spans) add(from, to int64) (all spans, fresh int64) {
+	if to <= from {
+		return s, 0
 	}
+	fresh = to - from
+	whole := [2]int64{from, to}
+	for _, x := range s {
+		if x[1] < from || x[0] > to {
+			all = append(all, x)
+			continue
+		}
+		fresh -= min(x[1], to) - max(x[0], from)
+		whole = [2]int64{min(whole[0], x[0]), max(whole[1], x[1])}
+	}
+	return append(all, whole), fresh
 }
 
 // stopPartition lets a partition wait for a person.
 func (s *session) stopPartition(p int32, why *stop) {
-	if !why.batch {
+	if !why.inHand {
 		s.owned.Lock()
 		s.end(p)
 		s.owned.Unlock()
@@ -122,13 +150,13 @@ func (s *session) unreadable(p int32, err error) error {
 	if d.times < damagedMax {
 		return fmt.Errorf("fetch %s/%d at %d: %w", s.o.Topic, p, at, err)
 	}
-	s.stopPartition(p, &stop{at: at, batch: true, why: fmt.Errorf("batch at %d cannot be read: %w; "+
+	s.stopPartition(p, &stop{at: at, inHand: true, why: fmt.Errorf("batch at %d cannot be read: %w; "+
 		"to go on behind it, once you know where it ends: %s", at, err, s.o.Resume(p, at+1, true))})
 	return nil
 }
 
 func (s *session) tooLarge(err *kgo.ErrDecompressTooLarge) {
-	s.stopPartition(err.Partition, &stop{at: err.Offset, batch: true, why: fmt.Errorf(
+	s.stopPartition(err.Partition, &stop{at: err.Offset, inHand: true, why: fmt.Errorf(
 		"batch at %d is larger than %d MiB unpacked; to go on behind it: %s",
 		err.Offset, decompressBytes>>20, s.o.Resume(err.Partition, err.NextOffset, true))})
 }
@@ -154,7 +182,11 @@ func (s *session) review(ctx context.Context) error {
 		case why.decided(next[p]):
 			s.fail(errDecided)
 		case next[p] < starts[p]:
-			s.countLost(p, next[p], starts[p])
+			from := next[p]
+			if why.inHand {
+				from = max(from, why.at)
+			}
+			s.countLost(p, from, starts[p])
 		}
 	}
 	return nil

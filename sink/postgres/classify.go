@@ -76,8 +76,36 @@ var policy = map[string]action{
 	"22":    isolate, // data: bad text, number out of range
 	"23":    isolate, // constraint
 	"54":    isolate, // a limit, like the size of an index row
-	"P0001": isolate, // raised by a trigger of the operator's
 	"23505": stage,
+
+	// From inside a trigger or a constraint's function of the operator's, which alone can
+	// raise them when a row is stored.
+	"02": isolate, // no data
+	"09": isolate, // triggered action
+	"20": isolate, // case not found
+	"21": isolate, // cardinality
+	"27": isolate, // triggered data change
+	"2F": isolate, // SQL routine
+	"38": isolate, // external routine
+	"39": isolate, // call of one
+	"44": isolate, // check option
+	"P0": isolate, // raise, strict, assert
+
+	"03": wait, // the rest of what PostgreSQL raises: nothing that a row does
+	"0B": wait,
+	"0F": wait,
+	"0L": wait,
+	"0P": wait,
+	"0Z": wait,
+	"24": wait,
+	"26": wait, // no such prepared statement: a pooler
+	"2B": wait,
+	"2D": wait,
+	"34": wait,
+	"3B": wait,
+	"72": wait,
+	"F0": wait,
+	"HV": wait,
 
 	"28": blocked, // authorisation
 	"3D": blocked, // no such database
@@ -86,7 +114,8 @@ var policy = map[string]action{
 }
 
 // classify says what an error of Write asks for. Nothing that may pass by itself
-// or by an operator's hand is ever taken for a bad row.
+// or by an operator's hand is ever taken for a bad row. A code that PostgreSQL does not
+// have is one that a trigger or a constraint's function raises: about a row.
 func classify(err error) action {
 	if errors.Is(err, consume.ErrMoved) {
 		return moved
@@ -100,13 +129,15 @@ func classify(err error) action {
 		return isolate // the client could not encode a row
 	case pg.Code == "23514" && pg.ConstraintName == "":
 		return partition // "no partition of relation found for row"
+	case len(pg.Code) != 5:
+		return wait
 	}
 	for n := len(pg.Code); n >= 2; n-- {
 		if a, ok := policy[pg.Code[:n]]; ok {
 			return a
 		}
 	}
-	return wait
+	return isolate
 }
 
 // actionOf is classify, except that an error of something else than storing rows
@@ -135,7 +166,17 @@ func faultf(act action, err error, format string, args ...any) error {
 }
 
 func (s *Store) faultf(err error, format string, args ...any) error {
+	return faultf(s.act(err), err, format, args...)
+}
+
+// act is actionOf, counted. Where a new connection is asked for, the ones that idle are
+// dropped too: they lead to the same server, which may have become a replica without
+// ending them.
+func (s *Store) act(err error) action {
 	act := actionOf(err)
 	s.meters.byAction[act].Inc()
-	return faultf(act, err, format, args...)
+	if classify(err) == reconnect {
+		s.pool.Reset()
+	}
+	return act
 }

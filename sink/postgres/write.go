@@ -54,8 +54,7 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 			s.meters.stored(w, started)
 			return nil
 		}
-		act := actionOf(err)
-		s.meters.byAction[act].Inc()
+		act := s.act(err)
 		next := s.goOn(w, act, err)
 		if act == smaller || next && w.path == halved && len(w.rows) > isolateMax {
 			if first, second, ok := halves(w.Batch); ok {

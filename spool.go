@@ -95,7 +95,7 @@ func (l *spoolLsCmd) Run(c *spoolCmd, p *program) error {
 
 type spoolVerifyCmd struct{ spoolDir }
 
-// Run prints what is damaged. It returns errTold when records are missing.
+// Run prints what is damaged. It returns errTold when something is.
 func (v *spoolVerifyCmd) Run(c *spoolCmd, p *program) error {
 	infos, err := v.inspect(c)
 	if err != nil {
@@ -104,7 +104,13 @@ func (v *spoolVerifyCmd) Run(c *spoolCmd, p *program) error {
 	from, to := c.limits()
 	var records int
 	var missing, unseen uint64
+	damaged := false
 	for _, s := range infos {
+		if s.NoHeader {
+			damaged = true
+			fmt.Fprintf(p.out, "%s: header is damaged: the next start makes it again; %s behind it\n",
+				s.File, numbers(s.First, s.Last, s.Records > 0))
+		}
 		if s.Problem == "" {
 			records += s.Records
 		} else if s.Records == 0 || s.Last >= from && s.First <= to {
@@ -124,7 +130,7 @@ func (v *spoolVerifyCmd) Run(c *spoolCmd, p *program) error {
 	}
 	fmt.Fprintf(p.out, "%d files, %d records, %d missing, %d in files that no reader sees\n",
 		len(infos), records, missing, unseen)
-	if missing+unseen > 0 {
+	if damaged || missing+unseen > 0 {
 		return errTold
 	}
 	return nil

@@ -86,6 +86,25 @@ func TestSpoolVerifyNamesTheMissingRecord(t *testing.T) {
 	}
 }
 
+func TestSpoolVerifyTellsOfADamagedHeader(t *testing.T) {
+	clean(t)
+	dir := filepath.Join(spooled(t), "spool")
+	files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[40] ^= 1
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out := footfall(t, "spool", "verify", dir)
+	if status != exitProblem || !strings.Contains(out, "makes it again; records 1 to 3 behind it") ||
+		!strings.Contains(out, "3 records, 0 missing, 0 in files") {
+		t.Errorf("status %d, %s", status, out)
+	}
+}
+
 func TestSpoolCommandsSayWhatIsWrong(t *testing.T) {
 	clean(t)
 	for want, args := range map[int][]string{

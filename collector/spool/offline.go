@@ -35,8 +35,11 @@ type SegmentInfo struct {
 	Records     int    // intact ones
 	Bytes       int64  // up to and with the last commit frame, header included
 	State       State
-	Problem     string   // why no reader gets its records; "" when readers do
-	Missing     []Damage // in order
+	// NoHeader says that the header is damaged. Readers get the records all the same: the
+	// next Open makes it again.
+	NoHeader bool
+	Problem  string   // why no reader gets its records; "" when readers do
+	Missing  []Damage // in order
 }
 
 // Damage is a range of bytes that holds no intact group. From to To are the numbers of
@@ -51,26 +54,15 @@ type Damage struct {
 // read. An empty directory is no error.
 func Inspect(dir string) ([]SegmentInfo, error) { return inspect(dir, nil) }
 
-// ReadID returns the id of the spool in a directory, from the first header that is intact.
+// ReadID returns the id of the spool in a directory, from the first header that is intact
+// or, when none is, from the watermark.
 func ReadID(dir string) (event.UUID, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return event.UUID{}, fmt.Errorf("read spool: %w", err)
 	}
-	for _, e := range entries {
-		if !isSegment(e) {
-			continue
-		}
-		f, err := os.Open(filepath.Join(dir, e.Name()))
-		if err != nil {
-			continue // released just now
-		}
-		b := make([]byte, headerSize)
-		n, _ := f.ReadAt(b, 0)
-		f.Close()
-		if _, id, err := readHeader(e.Name(), b[:n]); err == nil {
-			return id, nil
-		}
+	if id, ok := readID(dir, segments(dir, entries)); ok {
+		return id, nil
 	}
 	return event.UUID{}, fmt.Errorf("no spool in %s", dir)
 }
@@ -94,10 +86,11 @@ func inspect(dir string, fn func(Record) error) ([]SegmentInfo, error) {
 	v := viewer{fn: fn}
 	var infos []SegmentInfo
 	for i, e := range entries {
-		next := slices.IndexFunc(entries[i+1:], isSegment)
 		before := uint64(math.MaxUint64)
-		if next >= 0 && isSegment(e) {
-			before = v.before(dir, entries[i+1:])
+		if isSegment(e) {
+			if before, err = lastBefore(segments(dir, entries[i+1:])); err != nil {
+				return infos, fmt.Errorf("read spool: %w", err)
+			}
 		}
 		info, err := v.file(filepath.Join(dir, e.Name()), before)
 		if errors.Is(err, fs.ErrNotExist) { // released, or set aside, just now
@@ -113,31 +106,19 @@ func inspect(dir string, fn func(Record) error) ([]SegmentInfo, error) {
 
 func isSegment(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".seg" }
 
+func segments(dir string, entries []fs.DirEntry) (paths []string) {
+	for _, e := range entries {
+		if isSegment(e) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths
+}
+
 // viewer goes through the files of one directory.
 type viewer struct {
 	id event.UUID // of the first segment that has one
 	fn func(Record) error
-}
-
-// before returns the number of the last record committed before the first of these
-// segments whose header is intact; MaxUint64 when there is none.
-func (*viewer) before(dir string, entries []fs.DirEntry) uint64 {
-	for _, e := range entries {
-		if !isSegment(e) {
-			continue
-		}
-		f, err := os.Open(filepath.Join(dir, e.Name()))
-		if err != nil {
-			continue
-		}
-		b := make([]byte, headerSize)
-		n, _ := f.ReadAt(b, 0)
-		f.Close()
-		if g, _, err := readHeader(e.Name(), b[:n]); err == nil {
-			return g.before
-		}
-	}
-	return math.MaxUint64
 }
 
 // tries is how often a last segment that looks damaged is read again: a group that is
@@ -173,30 +154,42 @@ func (v *viewer) look(path string, b []byte, upTo uint64, fn func(Record) error)
 	if upTo == math.MaxUint64 {
 		info.State = Active
 	}
-	g, id, err := readHeader(path, b)
+	g, err := readHeader(path, b)
 	switch {
 	case filepath.Ext(path) == ".corrupt":
 		info.State, info.Problem = Aside, "set aside"
 	case errors.Is(err, errHeader):
-		info.State, info.Problem = Damaged, "header is damaged"
+		info.State = Damaged
+		h, ok := survey(path, b, upTo)
+		if !ok {
+			info.Problem = "header is damaged"
+			break
+		}
+		info.NoHeader = true
+		if g = (&segment{first: h.first}); upTo == math.MaxUint64 {
+			upTo = h.seen // as Open will seal it
+		}
 	case err != nil:
 		info.State, info.Problem = Damaged, err.Error()
 	case v.id == event.UUID{}:
-		v.id = id
-	case v.id != id:
+		v.id = g.id
+	case v.id != g.id:
 		info.State = Damaged
-		info.Problem = fmt.Sprintf("belongs to spool %s, those before it to %s", id, v.id)
+		info.Problem = fmt.Sprintf("belongs to spool %s, those before it to %s", g.id, v.id)
 	}
 	if info.Problem != "" {
 		g = &segment{}
 	}
 	c := counter{info: &info, want: g.first, upTo: upTo, fn: fn}
+	if info.Problem != "" { // what the header of the next one says is of other records
+		c.upTo = math.MaxUint64
+	}
 	if err := c.count(b); err != nil {
 		return info, err
 	}
 	switch {
-	case errors.Is(err, errHeader) && info.State == Damaged && info.Records == 0 &&
-		upTo == math.MaxUint64:
+	case info.Problem != "" && errors.Is(err, errHeader) && info.State == Damaged &&
+		info.Records == 0 && upTo == math.MaxUint64:
 		info.State, info.Problem = Unfinished, ""
 	case len(info.Missing) > 0:
 		info.State = Damaged

@@ -21,8 +21,9 @@ type Reader struct {
 	queue   []Record
 }
 
-// Reader starts at record number from; numbers that are not there any more are
-// skipped without being counted.
+// Reader starts at record number from, up to which everything is let go: where the oldest
+// file begins later, records are missing. From 1 nothing is known, as when a watermark was
+// lost, and what is not there any more is skipped without being counted.
 func (s *Spool) Reader(from uint64) *Reader { return &Reader{s: s, next: max(from, 1)} }
 
 // Next returns the next record, waiting for one to become durable. Its payload is
@@ -80,20 +81,22 @@ func (r *Reader) fill(ctx context.Context) error {
 			return r.read(end, last)
 		}
 		if r.file == nil || r.first != seg.first {
-			path, first := seg.path, seg.first
+			path, first, before, oldest := seg.path, seg.first, seg.before, i == 0
 			s.mu.Unlock()
+			if oldest && r.next > 1 {
+				r.leave(before)
+			}
 			return r.open(path, first)
 		}
 		if i+1 < len(s.segments) {
-			r.leave(s.segments[i+1].before)
 			next := s.segments[i+1]
+			s.mu.Unlock()
+			r.leave(next.before)
 			if r.next > next.before && next.first > r.next {
 				r.refused += next.first - r.next
 			}
 			r.next = max(r.next, next.first)
-			path, first := next.path, next.first
-			s.mu.Unlock()
-			return r.open(path, first)
+			return r.open(next.path, next.first)
 		}
 		s.grown.Wait()
 	}
@@ -179,11 +182,10 @@ func (r *Reader) damaged(last uint64, bytes int) {
 // have been there, and reports whether there are any: nobody misses those before the
 // one wanted.
 func (r *Reader) leave(last uint64) bool {
-	if last < r.next || r.at <= headerSize {
+	if last < r.next {
 		return false
 	}
-	r.s.stats.missing.Add(int(last - r.next + 1))
-	r.s.gap.Store(&gap{r.next, last})
+	r.s.missing(gap{r.next, last})
 	r.next = last + 1
 	return true
 }

@@ -20,19 +20,38 @@ func (s *Spool) recover() error {
 		return err
 	}
 	slices.Sort(paths)
-	for _, path := range paths {
-		if err := s.adopt(path); err != nil {
+	var known bool
+	if s.id, known = readID(s.o.Dir, paths); !known {
+		s.id = event.NewUUID(time.Now())
+	}
+	var lost *headless // the last segment's end
+	for i, path := range paths {
+		end, err := s.adopt(path, paths[i+1:])
+		if err != nil {
 			return err
+		}
+		if end != nil {
+			lost = end
 		}
 	}
 	if len(s.segments) == 0 {
-		s.id, s.next = event.NewUUID(time.Now()), 1
+		s.next = 1
 		g, err := newSegment(s.o, s.id, 1, 0)
 		if err != nil {
 			return fmt.Errorf("make first segment: %w", err)
 		}
 		s.segments = append(s.segments, g)
 		return nil
+	}
+	if lost == nil {
+		if lost, err = s.cutTail(); err != nil {
+			return err
+		}
+	}
+	if lost != nil {
+		if err := s.seal(*lost); err != nil {
+			return err
+		}
 	}
 	// Only the last segment can have an unfinished end; the others were left at a
 	// commit frame, and the next one's header says which.
@@ -43,41 +62,33 @@ func (s *Spool) recover() error {
 		}
 		g.last, g.end = s.segments[i+1].before, info.Size()
 	}
-	active := s.segments[len(s.segments)-1]
-	cut, err := active.cutTail(s.o.SegmentBytes)
-	if err != nil {
-		return fmt.Errorf("cut unfinished end of %s: %w", active.path, err)
-	}
-	if cut > 0 {
-		s.stats.cut.Add(cut)
-		s.o.Logger.Warn("cut what stood behind the last commit of the spool: a group that was never "+
-			"acknowledged, or one whose commit frame is damaged", "path", active.path, "bytes", cut)
-	}
 	// A process that was killed while it made the file may not have come to this.
 	if err := s.o.disk.syncDir(s.o.Dir); err != nil {
 		return err
 	}
+	active := s.segments[len(s.segments)-1]
 	s.durable, s.next = active.last, max(active.first, active.last+1)
 	return nil
 }
 
-// adopt opens one segment file. One without an intact header is set aside, never
-// deleted: its records may have been acknowledged, and a person can still look.
-func (s *Spool) adopt(path string) error {
-	g, id, err := openSegment(s.o.disk, path)
+// adopt opens one segment file. One without an intact header gets a new one, or is set
+// aside, never deleted: a person can still look. lost is as mend returns it.
+func (s *Spool) adopt(path string, later []string) (lost *headless, err error) {
+	g, err := openSegment(s.o.disk, path)
 	if errors.Is(err, errHeader) {
-		return s.setAside(path)
+		if g, lost, err = s.mend(path, later); err == nil && g == nil {
+			return nil, s.setAside(path)
+		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(s.segments) > 0 && id != s.id {
-		return errors.Join(fmt.Errorf("%s belongs to spool %s, the segments before it to %s: "+
-			"move it to a directory of its own", path, id, s.id), g.close())
+	if g.id != s.id {
+		return nil, errors.Join(fmt.Errorf("%s belongs to spool %s, the segments before it to %s: "+
+			"move it to a directory of its own", path, g.id, s.id), g.close())
 	}
-	s.id = id
 	s.segments = append(s.segments, g)
-	return nil
+	return lost, nil
 }
 
 // asidePath returns a name that is free.
@@ -98,12 +109,13 @@ func (s *Spool) setAside(path string) error {
 	return errors.Join(s.o.disk.rename(path, aside), s.o.disk.syncDir(s.o.Dir))
 }
 
-// cutTail finds the last commit frame and clears what follows it. It returns how many
-// bytes that were, without the zeros of a preallocated file.
-func (g *segment) cutTail(size int64) (cut int, err error) {
+// cutTail finds the last commit frame of the last segment and clears what follows it. A
+// file that has become shorter has lost its end: it has to be sealed, hence lost.
+func (s *Spool) cutTail() (lost *headless, err error) {
+	g := s.segments[len(s.segments)-1]
 	b, err := os.ReadFile(g.path)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	// Damage before a later intact commit is the reader's to count; an unfinished
 	// group at the end has no commit behind it.
@@ -112,17 +124,26 @@ func (g *segment) cutTail(size int64) (cut int, err error) {
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	g.end = int64(headerSize + end)
-	cut = len(bytes.TrimRight(b[g.end:], "\x00"))
+	tail := bytes.TrimRight(b[g.end:], "\x00")
+	if short := s.o.SegmentBytes - int64(len(b)); short > 0 {
+		return &headless{first: g.first, seen: g.last, tail: len(tail) + int(short)}, nil
+	}
+	if len(tail) > 0 {
+		s.stats.cut.Add(len(tail))
+		s.o.Logger.Warn("cut what stood behind the last commit of the spool: a group that was never "+
+			"acknowledged, or one whose commit frame is damaged", "path", g.path, "bytes", len(tail))
+	}
 	// After an fsync that failed the kernel may hold bytes that are not on disk and never
 	// will be: a later fsync passes them over, unless they are written again.
-	if _, err := g.file.WriteAt(b[:g.end], 0); err != nil {
-		return 0, err
+	clear(tail)
+	if _, err := g.file.WriteAt(b[:int(g.end)+len(tail)], 0); err != nil {
+		return nil, fmt.Errorf("cut unfinished end of %s: %w", g.path, err)
 	}
-	if err := g.file.Truncate(g.end); err != nil {
-		return 0, err
+	if err := errors.Join(g.file.reserve(s.o.SegmentBytes), g.file.Sync()); err != nil {
+		return nil, fmt.Errorf("cut unfinished end of %s: %w", g.path, err)
 	}
-	return cut, errors.Join(g.file.reserve(size), g.file.Sync())
+	return nil, nil
 }

@@ -39,6 +39,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // segment is one file. first and before never change; end and last grow with each
 // commit under the spool's mutex.
 type segment struct {
+	id     event.UUID // of its spool
 	path   string
 	file   file
 	first  uint64 // number of its first record
@@ -63,9 +64,9 @@ func newSegment(o Options, id event.UUID, first, before uint64) (*segment, error
 	if err != nil {
 		return nil, err
 	}
-	g := &segment{path: path, file: f, first: first, before: before, end: headerSize, last: before,
+	g := &segment{id: id, path: path, file: f, first: first, before: before, end: headerSize, last: before,
 		wrote: time.Now()}
-	err = errors.Join(f.reserve(o.SegmentBytes), g.writeHeader(id), f.Sync())
+	err = errors.Join(f.reserve(o.SegmentBytes), g.writeHeader(), f.Sync())
 	if err == nil {
 		err = o.disk.syncDir(o.Dir)
 	}
@@ -75,11 +76,11 @@ func newSegment(o Options, id event.UUID, first, before uint64) (*segment, error
 	return g, nil
 }
 
-func (g *segment) writeHeader(id event.UUID) error {
+func (g *segment) writeHeader() error {
 	b := make([]byte, headerSize)
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
-	copy(b[16:], id[:])
+	copy(b[16:], g.id[:])
 	binary.LittleEndian.PutUint64(b[32:], g.first)
 	binary.LittleEndian.PutUint64(b[40:], g.before)
 	binary.LittleEndian.PutUint32(b[headerSize-4:], crc32.Checksum(b[:headerSize-4], castagnoli))
@@ -88,50 +89,49 @@ func (g *segment) writeHeader(id event.UUID) error {
 }
 
 // openSegment reads a segment's header. It does not look at the records.
-func openSegment(d disk, path string) (*segment, event.UUID, error) {
+func openSegment(d disk, path string) (*segment, error) {
 	f, err := d.open(path)
 	if err != nil {
-		return nil, event.UUID{}, err
+		return nil, err
 	}
 	b := make([]byte, headerSize)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, event.UUID{}, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("read header: %w", err), f.Close())
 	}
-	g, id, err := readHeader(path, b[:n])
+	g, err := readHeader(path, b[:n])
 	if err != nil {
-		return nil, id, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, id, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	g.file, g.wrote = f, info.ModTime()
-	return g, id, nil
+	return g, nil
 }
 
 // readHeader decodes the header at the start of b. It returns errHeader when there is
 // no intact one.
-func readHeader(path string, b []byte) (*segment, event.UUID, error) {
-	var id event.UUID
+func readHeader(path string, b []byte) (*segment, error) {
 	if len(b) < headerSize { // a kill came before the header was there
-		return nil, id, errHeader
+		return nil, errHeader
 	}
 	b = b[:headerSize]
 	crc := binary.LittleEndian.Uint32(b[headerSize-4:])
 	switch {
 	case !bytes.HasPrefix(b, []byte(magic)), crc32.Checksum(b[:headerSize-4], castagnoli) != crc:
-		return nil, id, errHeader
+		return nil, errHeader
 	case binary.LittleEndian.Uint32(b[8:]) != version:
-		return nil, id, fmt.Errorf("%s is of version %d, this program reads %d: "+
+		return nil, fmt.Errorf("%s is of version %d, this program reads %d: "+
 			"use the newer program", path, binary.LittleEndian.Uint32(b[8:]), version)
 	}
-	copy(id[:], b[16:])
 	g := &segment{path: path,
 		first:  binary.LittleEndian.Uint64(b[32:]),
 		before: binary.LittleEndian.Uint64(b[40:])}
+	copy(g.id[:], b[16:])
 	g.last = g.before
-	return g, id, nil
+	return g, nil
 }
 
 var errHeader = errors.New("header is damaged")

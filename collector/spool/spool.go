@@ -20,6 +20,10 @@
 //   - damaged bytes in the middle: the reader steps over them to the next intact
 //     group and counts exactly which sequence numbers are missing. Nothing is wiped:
 //     Release renames such a file to .corrupt instead of deleting it, and Warning says so.
+//   - a damaged header: Open makes it again from the file's name and the files around it
+//     (mend.go), so that the records behind it are read or counted like all others. A last
+//     file that lost its header or its end is not written to any more, and the numbers go on
+//     behind all that may have been given out in it.
 //   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
 //     ErrFull before anything is written.
 //   - a second process on the directory: Open returns a LockedError with its pid.
@@ -32,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,8 +101,9 @@ type Spool struct {
 	done   chan struct{} // closed when the writer has ended
 	enter  sync.RWMutex  // held for reading while entering the queue
 
-	waiting atomic.Int64        // bytes of the appends in the queue
-	gap     atomic.Pointer[gap] // the last one that a reader met
+	waiting atomic.Int64 // bytes of the appends in the queue
+
+	found error // what Open met, for a person to look at
 
 	pendings sync.Pool // to be used again: each is answered once, and then nobody else has it
 
@@ -110,6 +116,7 @@ type Spool struct {
 	failed   error      // why the last group was not written; nil when it was
 	failedAt time.Time
 	stopping bool
+	gaps     []gap // that readers met
 
 	disk     sync.Mutex // a hanging disk must not stop readers, hence not mu
 	free     int64      // bytes the disk had free at freeAsOf
@@ -117,8 +124,8 @@ type Spool struct {
 }
 
 type stats struct {
-	appended, groups, syncFailed, missing, aside, cut *metrics.Counter
-	syncSeconds                                       *metrics.Histogram
+	appended, groups, syncFailed, missing, aside, mended, cut *metrics.Counter
+	syncSeconds                                               *metrics.Histogram
 }
 
 // pending is one Append on its way to the disk.
@@ -169,6 +176,7 @@ func (s *Spool) register() {
 		syncFailed:  m.NewCounter("footfall_spool_sync_failed_total"),
 		missing:     m.NewCounter("footfall_spool_missing_records_total"),
 		aside:       m.NewCounter("footfall_spool_set_aside_segments_total"),
+		mended:      m.NewCounter("footfall_spool_mended_headers_total"),
 		cut:         m.NewCounter("footfall_spool_cut_bytes_total"),
 		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
 	}
@@ -353,7 +361,7 @@ func (s *Spool) Fill() float64 {
 }
 
 // Warning says what a person ought to look at although the spool takes records: that it
-// is nearly full, or that records were missing in it. It returns nil when all is well.
+// is nearly full, that records were missing in it, or that Open found damage. It returns nil when all is well.
 func (s *Spool) Warning() error {
 	var errs []error
 	if fill := s.Fill(); fill >= warnShare {
@@ -366,15 +374,32 @@ func (s *Spool) Warning() error {
 		errs = append(errs, fmt.Errorf("the disk has %d bytes free, at %d events are refused",
 			free, s.o.MinFree))
 	}
-	if g := s.gap.Load(); g != nil {
+	errs = append(errs, s.found)
+	s.mu.Lock()
+	gaps := s.gaps
+	s.mu.Unlock()
+	if len(gaps) > 0 {
+		last := gaps[len(gaps)-1]
 		errs = append(errs, fmt.Errorf("%d records are missing since the start, lastly %d to %d: "+
-			"see footfall spool verify, and the .corrupt files", s.stats.missing.Get(), g.from, g.to))
+			"see footfall spool verify, and the .corrupt files", s.stats.missing.Get(), last.from, last.to))
 	}
 	return errors.Join(errs...)
 }
 
 // gap is a range of records that ought to have been there.
 type gap struct{ from, to uint64 }
+
+// missing counts the records of a gap once, however often readers come to it.
+func (s *Spool) missing(g gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.gaps, g) {
+		return
+	}
+	s.gaps = append(s.gaps, g)
+	s.stats.missing.Add(int(g.to - g.from + 1))
+	s.o.Logger.Error("records are missing in the spool", "from_seq", g.from, "to_seq", g.to)
+}
 
 // mark remembers that a segment is damaged.
 func (s *Spool) mark(first uint64) {
@@ -411,6 +436,11 @@ func (s *Spool) drop(may func(*segment) bool) error {
 	s.mu.Unlock()
 	if len(gone) == 0 {
 		return nil
+	}
+	// The watermark beside them, by which they may go, has to be on disk before they are
+	// gone: an older one would call them missing.
+	if err := s.o.disk.syncDir(s.o.Dir); err != nil {
+		return err
 	}
 	for _, g := range gone {
 		if err := g.letGo(s.o.disk); err != nil {

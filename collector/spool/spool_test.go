@@ -231,23 +231,6 @@ func flip(t *testing.T, path string, at int64) {
 	}
 }
 
-func TestDamagedHeaderIsSetAsideNotDeleted(t *testing.T) {
-	t.Parallel()
-	o := options(t.TempDir())
-	s := open(t, o)
-	add(t, s, 1, 100)
-	path, next := s.segments[0].path, s.segments[1].first
-	crash(t, s)
-	flip(t, path, 3)
-	s = open(t, o)
-	if got := readTo(t, s, 1, 100); !slices.Equal(got, upTo(next, 100)) {
-		t.Errorf("read %v, want %d to 100", got, next)
-	}
-	if _, err := os.Stat(path + ".corrupt"); err != nil {
-		t.Errorf("damaged segment: %v", err)
-	}
-}
-
 func TestFullSpoolRefusesAndTakesAgainAfterRelease(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())

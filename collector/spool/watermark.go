@@ -21,8 +21,10 @@ type Watermark struct {
 
 // Watermark returns the spool's own, in its directory.
 func (s *Spool) Watermark() *Watermark {
-	return &Watermark{path: filepath.Join(s.o.Dir, "watermark.json"), id: s.id}
+	return &Watermark{path: filepath.Join(s.o.Dir, watermarkName), id: s.id}
 }
+
+const watermarkName = "watermark.json"
 
 type watermarkFile struct {
 	Spool string `json:"spool"`

@@ -181,7 +181,7 @@ func (e *Event) decodeClient(v *fastjson.Value) *Refusal {
 // sink set, and names that nobody knows, are left out and counted: an old collector
 // must take a newer snippet's events.
 func (e *Event) setClientField(key string, v *fastjson.Value) *Refusal {
-	f := fieldByName[key]
+	f := fieldOf(key)
 	if key == "webdriver" {
 		e.setWebdriver(v.Type() == fastjson.TypeTrue)
 		return nil
@@ -235,7 +235,7 @@ func (d *Decoder) RecordInto(e *Event, value []byte) *Refusal {
 				return Fields[i].setJSON(e, v)
 			}
 		}
-		if f := fieldByName[key]; f != nil {
+		if f := fieldOf(key); f != nil {
 			return f.setJSON(e, v)
 		}
 		return nil // of a newer collector

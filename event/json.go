@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/valyala/fastjson"
 )
@@ -19,9 +20,10 @@ func (e *Event) AppendJSON(b []byte) []byte {
 }
 
 func (f *Field) appendJSON(b []byte, e *Event) []byte {
+	if f.text {
+		return f.appendText(b, *(*string)(unsafe.Add(unsafe.Pointer(e), f.offset)))
+	}
 	switch p := f.at(e).(type) {
-	case *string:
-		return f.appendText(b, *p)
 	case *Type:
 		return f.appendText(b, string(*p))
 	case *UUID:

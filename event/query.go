@@ -73,7 +73,7 @@ func (d *Decoder) Query(query []byte) (*Envelope, *Refusal) {
 }
 
 func (e *Event) setClientText(key, value string) *Refusal {
-	f := fieldByName[key]
+	f := fieldOf(key)
 	if f == nil || !f.Client && key != "site" {
 		e.Sanitised++
 		return nil

@@ -48,11 +48,12 @@ func (u UUID) IsZero() bool { return u == UUID{} }
 func (u UUID) String() string { return string(u.append(make([]byte, 0, 36))) }
 
 func (u UUID) append(b []byte) []byte {
-	for i, part := range [...][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
-		if i > 0 {
+	const dashes = 1<<3 | 1<<5 | 1<<7 | 1<<9 // behind these bytes
+	for i, c := range u {
+		b = append(b, hexDigits[c>>4], hexDigits[c&15])
+		if dashes>>i&1 != 0 {
 			b = append(b, '-')
 		}
-		b = hex.AppendEncode(b, part)
 	}
 	return b
 }

@@ -41,7 +41,7 @@ func cut(s string, max int) string {
 
 // Clean makes a text that the collector itself sets storable under the field's
 // limit.
-func (e *Event) Clean(name, s string) string { return e.clean(s, fieldByName[name].Max) }
+func (e *Event) Clean(name, s string) string { return e.clean(s, fieldOf(name).Max) }
 
 func (n *Int) set(s string, max int) (expected string) {
 	v, err := strconv.ParseInt(s, 10, 64)

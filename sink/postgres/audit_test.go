@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"footfall/event"
 	"footfall/sink/postgres/pgtest"
@@ -163,6 +166,41 @@ func TestAuditTakesAnExplanation(t *testing.T) {
 	}
 	if n := pgtest.Get[int](t, url, "select count(*) from footfall.arrivals where note is not null"); n != 1 {
 		t.Errorf("%d notes, want the one", n)
+	}
+}
+
+func TestRecountWaitsForNobodyAndCountsRightBesideWriters(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	commit := hold(t, url, time.Now()) // a row behind the tallies' back, not there yet
+	pgtest.Exec(t, url, "set lock_timeout = '1s'; select footfall.recount()", pgx.QueryExecModeSimpleProtocol)
+	commit()
+	pgtest.Exec(t, url, "select footfall.recount()")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 10 {
+			pgtest.Exec(t, url, "select footfall.recount()")
+			s.tidy(context.Background(), time.Now()) // folds
+		}
+	}()
+	for offset, going := int64(0), true; going; offset += 20 {
+		write(t, s, part(0, offset, encoded(events(20, today())...)...))
+		select {
+		case <-done:
+			going = false
+		default:
+		}
+	}
+	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+		t.Errorf("problems %q", a.Problems)
+	}
+	c := pgtest.Connect(t, url)
+	defer c.Close(context.Background())
+	_, err := c.Exec(t.Context(), "begin isolation level repeatable read; select footfall.recount()", pgx.QueryExecModeSimpleProtocol)
+	if err == nil || !strings.Contains(err.Error(), "read committed") {
+		t.Errorf("in an older snapshot: %v", err)
 	}
 }
 

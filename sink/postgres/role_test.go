@@ -89,7 +89,7 @@ func TestIngestHasTheRightsOfASinkAndNoOther(t *testing.T) {
 	if err := s.expire(t.Context(), time.Now()); !denied(err) || !strings.Contains(err.Error(), "footfall_eraser") {
 		t.Errorf("retention as a sink: %v", err)
 	}
-	wantDenied(t, as, "select url from footfall.events", "delete from footfall.events",
+	wantDenied(t, as, "select url from footfall.events", "select event_id from footfall.events_default", "delete from footfall.events",
 		"update footfall.events set site = 'x'", "truncate footfall.events", "drop table footfall.events",
 		"delete from footfall.ledger", "update footfall.ledger set n_in = 0", "select * from footfall.ledger",
 		"delete from footfall.sink_offsets", "select value from footfall.dead_letters",
@@ -97,6 +97,27 @@ func TestIngestHasTheRightsOfASinkAndNoOther(t *testing.T) {
 		"create table footfall.mine ()", "create table public.mine ()", "alter table footfall.events add column x text",
 		"update footfall.schema_version set version = 0", "select footfall.drop_day('2026-01-01')",
 		"select footfall.erase_day('shop', '2026-01-01')", "select footfall.recount()", "select footfall.grant_roles()")
+}
+
+func TestIngestMakesNoDaysButThoseOfUse(t *testing.T) {
+	t.Parallel()
+	_, owner := open(t)
+	as := member(t, owner, "footfall_ingest")
+	for _, c := range []struct {
+		days int
+		want string
+	}{{-daysPast, "made"}, {-daysPast - 2, "made"}, {-daysPast - 3, "stray"}, {-100_000, "stray"},
+		{daysAhead, "attached"}, {daysAhead + 2, "made"}, {daysAhead + 3, "stray"}, {100_000, "stray"}} {
+		day := dayStart(dayOf(time.Now()) + int64(c.days))
+		if got := pgtest.Get[string](t, as, "select footfall.make_day($1)", day); got != c.want {
+			t.Errorf("the day in %d days is %s, want %s", c.days, got, c.want)
+		}
+	}
+	far := today().Add(-900 * 24 * time.Hour)
+	insertStray(t, owner, far)
+	if n := pgtest.Get[int](t, as, "select footfall.drain_day($1)", far); n != 0 {
+		t.Errorf("%d rows moved into a partition of 900 days ago", n)
+	}
 }
 
 func TestReaderReadsAndAudits(t *testing.T) {

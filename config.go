@@ -166,6 +166,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readMongoURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence), collect(p, readLetter),
 		collect(p, readMechanism), collect(p, readPartition), collect(p, readOffset), collect(p, readPassword),
+		collect(p, readBound), collect(p, readTable),
 	}
 }
 

@@ -20,6 +20,7 @@ type sinkCmd struct {
 	mongoFlags
 	sinkFlags
 	adminFlags
+	replayFlags
 }
 
 var (
@@ -33,14 +34,17 @@ func (c *sinkCmd) Validate() error {
 	if c.DatabaseURL == "" && c.MongoURL == "" {
 		err = errors.Join(err, errNoDatabase)
 	}
-	return err
+	return errors.Join(err, c.checkReplay(c.DatabaseURL))
 }
 
-// Run copies events until ctx ends.
+// Run copies events until ctx ends, or replays.
 func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 	cluster, err := c.cluster()
 	if err != nil {
 		return err
+	}
+	if c.Into != "" {
+		return c.replay(ctx, p, cluster)
 	}
 	ln, err := listen("admin-listen", c.AdminListen)
 	if err != nil {

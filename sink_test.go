@@ -34,6 +34,16 @@ func TestTheSinkNeedsOneStore(t *testing.T) {
 		"--mongo-url mongodb://h":  "",
 		"--database-url postgres:": "",
 		"--database-url postgres: --mongo-url mongodb://u:hunter2@h:0": "mongo-url: want a URL like mongodb://",
+
+		"--database-url postgres: --into again --from 3h --to 2h":         "",
+		"--database-url postgres: --into a.again --from 0:12,3:0":         "",
+		"--database-url postgres: --into again --to 2026-01-31T12:00:00Z": "",
+		"--database-url postgres: --into again --from 2h --to 3h":         "--from is after --to",
+		"--database-url postgres: --into again --from 12":                 "nor offsets like 0:1200,3:0",
+		"--database-url postgres: --into again --to 0:1,0:2":              "not a list of offsets",
+		"--database-url postgres: --into footfall.again":                  "into: the schema footfall is the sink's own",
+		"--database-url postgres: --from 3h":                              "give --into",
+		"--mongo-url mongodb://h --into again":                            "give --database-url",
 	} {
 		_, err := settings(t, append([]string{"sink", "--brokers", "k:1"}, strings.Fields(args)...)...)
 		switch {

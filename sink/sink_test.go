@@ -206,3 +206,86 @@ func TestSinkNamesKafkaWhenItIsAway(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "kafka is away")
 	})
 }
+
+// rowsOf says in one text what a table holds, without when it came there.
+func rowsOf(table string) string {
+	names := make([]string, len(event.Fields))
+	for i := range event.Fields {
+		names[i] = event.Fields[i].Name
+	}
+	return fmt.Sprintf("select count(*) || ' ' || coalesce(md5(string_agg(md5(row(%s)::text), '' order by event_id)), '') from %s",
+		strings.Join(names, ", "), table)
+}
+
+func TestTheSameEventsEndAsTheSameRowsInAReplay(t *testing.T) {
+	t.Parallel()
+	p := newPipe(t)
+	s, stop := p.start(Options{BatchRows: 400})
+	eventually(t, "ready", func() bool { return s.Ready() == nil })
+	unique := p.produce(3000)
+	p.wantLedger(3000, unique)
+	before := pgtest.Get[string](t, p.url, ledgerSum)
+	replay := func(into string, from, to consume.Bound) Replayed {
+		t.Helper()
+		done, err := Replay(t.Context(), ReplayOptions{Kafka: s.o.Kafka, DatabaseURL: p.url, BatchRows: 170,
+			From: from, To: to, Into: into})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+
+	done := replay("again", consume.Bound{}, consume.Bound{}) // beside the sink
+	live := pgtest.Get[string](t, p.url, rowsOf("footfall.events"))
+	if got := pgtest.Get[string](t, p.url, rowsOf("again")); got != live {
+		t.Errorf("the replay has %s, the sink %s", got, live)
+	}
+	if done.Inserted != uint64(unique) || done.Duplicate != uint64(3000-unique) || done.Dead != 0 {
+		t.Errorf("counts are %+v of %d records with %d events", done.ReplayCounts, 3000, unique)
+	}
+	stop()
+
+	// In two parts: what is in both is in neither twice.
+	middle := map[int32]int64{}
+	for _, r := range done.Ranges {
+		middle[r.Partition] = (r.From + r.To) / 2
+	}
+	first := replay("first", consume.Bound{}, consume.Bound{Offsets: middle})
+	second := replay("second", consume.Bound{Offsets: middle}, consume.Bound{Time: time.Now()})
+	if n := first.Inserted + first.Duplicate + second.Inserted + second.Duplicate; n != 3000 {
+		t.Errorf("the parts have %d records of 3000", n)
+	}
+	pgtest.Exec(t, p.url, "insert into first select * from second on conflict do nothing")
+	if got := pgtest.Get[string](t, p.url, rowsOf("first")); got != live {
+		t.Errorf("the parts have %s together, the sink %s", got, live)
+	}
+	if after := pgtest.Get[string](t, p.url, ledgerSum); after != before {
+		t.Errorf("the ledger says %q, before the replays %q", after, before)
+	}
+}
+
+func TestAReplayThatEndsEarlySaysWhatToDrop(t *testing.T) {
+	t.Parallel()
+	p := newPipe(t)
+	s, stop := p.start(Options{})
+	eventually(t, "ready", func() bool { return s.Ready() == nil })
+	stop()
+	p.produce(2000)
+	pgtest.Exec(t, p.url, `create function sabotage() returns event_trigger language plpgsql as $$ begin
+		if current_query() like 'create table "again_dead%' then
+			execute 'create function stop() returns trigger language plpgsql as $f$ begin
+				perform pg_terminate_backend(pg_backend_pid()); return new; end $f$';
+			execute 'create trigger stop before insert on again for each row execute function stop()';
+		end if; end $$`)
+	pgtest.Exec(t, p.url, "create event trigger sabotage on ddl_command_end when tag in ('CREATE TABLE') execute function sabotage()")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	o := ReplayOptions{Kafka: s.o.Kafka, DatabaseURL: p.url, Into: "again"}
+	_, err := Replay(ctx, o)
+	if err == nil || !strings.Contains(err.Error(), "before another try drop table again, again_dead_letters") {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err = Replay(t.Context(), o); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("another try ended with %v", err)
+	}
+}

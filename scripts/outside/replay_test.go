@@ -34,4 +34,24 @@ func TestReplayBringsRowsBackAndDoublesNone(t *testing.T) {
 		t.Fatalf("replay: status %d: %s", status, out)
 	}
 	waitForRows(t, c.databaseURL, 500)
+	replayIntoATable(t, c)
+}
+
+// replayIntoATable reads the topic, which has each event twice by now, into a table beside
+// that of the sink.
+func replayIntoATable(t *testing.T, c *cluster) {
+	t.Helper()
+	sink := []string{"sink", "--brokers", c.brokers, "--database-url", c.databaseURL, "--into", "again"}
+	out, status := run(t, append(sink, "--from", "1h")...)
+	if status != 0 || !strings.Contains(out, "500 rows of again, 500 duplicates, 0 dead letters") {
+		t.Errorf("replay: status %d: %s", status, out)
+	}
+	const differ = `select count(*) from (select to_jsonb(e) - 'loaded_at' from footfall.events e
+		except all select to_jsonb(a) - 'loaded_at' from again a) x`
+	if n := query(t, c.databaseURL, differ); n != 0 {
+		t.Errorf("%d rows of the sink are not the replay's", n)
+	}
+	if out, status = run(t, sink...); status != 1 || !strings.Contains(out, "drop table if exists again") {
+		t.Errorf("a replay into a table that is there: status %d: %s", status, out)
+	}
 }

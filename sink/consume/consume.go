@@ -29,6 +29,9 @@
 // A topic that is deleted and made again has another id, and so other positions: it
 // is read from its start, and what is known to be unread of the old one is counted as
 // lost.
+//
+// Replay is apart from all that: it reads what a Selection says, once, without a group, a
+// lane or a position of a Store.
 package consume
 
 import (

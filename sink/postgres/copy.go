@@ -46,17 +46,22 @@ func (e *rowsError) at() *row {
 }
 
 const (
-	copyDirect = "copy footfall.events (%s) from stdin (format binary)"
+	copyDirect = "copy %s (%s) from stdin (format binary)"
 	copyStage  = "copy pg_temp.footfall_stage (seq, %s) from stdin (format binary)"
 )
 
-// copyRows streams rows into the table, or into the staging table, numbered.
-func copyRows(ctx context.Context, tx pgx.Tx, rows []*row, toStage bool) error {
-	sql := fmt.Sprintf(copyDirect, columns)
-	if toStage {
-		sql = fmt.Sprintf(copyStage, columns)
-	}
-	source := &tuples{rows: rows, numbered: toStage}
+// copyRows streams rows into the table.
+func copyRows(ctx context.Context, tx pgx.Tx, table string, rows []*row) error {
+	return send(ctx, tx, fmt.Sprintf(copyDirect, table, columns), &tuples{rows: rows})
+}
+
+// stageRows streams rows into the staging table, numbered.
+func stageRows(ctx context.Context, tx pgx.Tx, rows []*row) error {
+	return send(ctx, tx, fmt.Sprintf(copyStage, columns), &tuples{rows: rows, numbered: true})
+}
+
+func send(ctx context.Context, tx pgx.Tx, sql string, source *tuples) error {
+	rows := source.rows
 	tag, err := tx.Conn().PgConn().CopyFrom(ctx, source, sql)
 	if err != nil {
 		return &rowsError{err, rows}
@@ -83,14 +88,14 @@ func createStage(ctx context.Context, tx pgx.Tx) error {
 // unstage stores the staged rows of the numbers [from, to) that are not in the
 // table yet, and returns the numbers of those. A temporary table is read in the order
 // in which it was filled, so rows are stored in the order of live.
-func unstage(ctx context.Context, tx pgx.Tx, from, to int) (inserted []int32, err error) {
+func unstage(ctx context.Context, tx pgx.Tx, table string, from, to int) (inserted []int32, err error) {
 	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
 		fresh as (
-			insert into footfall.events (%[1]s) select %[1]s from run
+			insert into %[2]s (%[1]s) select %[1]s from run
 			on conflict do nothing returning occurred_at, event_id)
 		select coalesce(array_agg(seq), '{}') from fresh join run using (occurred_at, event_id)`,
-		columns), from, to).Scan(&inserted)
+		columns, table), from, to).Scan(&inserted)
 	if err != nil {
 		return nil, &rowsError{err, nil}
 	}

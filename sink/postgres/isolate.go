@@ -25,7 +25,7 @@ func isolateRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
 		if _, err := tx.Exec(ctx, "truncate pg_temp.footfall_stage"); err != nil {
 			return fmt.Errorf("empty staging table: %w", err)
 		}
-		if err := copyRows(ctx, tx, rows, true); err != nil {
+		if err := stageRows(ctx, tx, rows); err != nil {
 			return fmt.Errorf("stage %d events: %w", len(rows), err)
 		}
 		if err := storeRuns(ctx, tx, w, rows); err != nil {

@@ -29,12 +29,8 @@ const (
 // and else an error after which the batch may be written again: should the old
 // commit still come through, the compare-and-set of the next attempt notices.
 func (s *Store) outcome(ctx context.Context, w *work, lost *lostCommit) error {
-	partitions := make([]int32, len(w.Parts))
-	for i, p := range w.Parts {
-		partitions[i] = p.Partition
-	}
 	for try := range outcomeTries {
-		next, err := s.positions(ctx, w.ClusterID, w.TopicID, partitions)
+		next, err := w.place.stored(ctx, w)
 		if err == nil {
 			return judge(w, next, lost)
 		}

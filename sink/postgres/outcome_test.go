@@ -97,7 +97,7 @@ func TestThePositionTellsWhatBecameOfALostCommit(t *testing.T) {
 			{Partition: 1, From: 0, To: 5}},
 			func(err error) bool { return errors.Is(err, consume.ErrMoved) }},
 	} {
-		err := s.outcome(t.Context(), &work{Batch: batch(c.parts...)}, lost)
+		err := s.outcome(t.Context(), &work{Batch: batch(c.parts...), place: s}, lost)
 		if !c.check(err) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -68,7 +68,7 @@ func hold(t *testing.T, url string, times ...time.Time) (commit func()) {
 	s := &Store{}
 	for i, then := range times {
 		w = *s.prepare(batch(part(0, int64(i), encoded(at(then))...)))
-		if err := copyRows(context.Background(), tx, w.live(), false); err != nil {
+		if err := copyRows(context.Background(), tx, s.table(), w.live()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,14 +19,14 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) // no-op after a commit
-	if err := claim(ctx, tx, w); err != nil {
+	if err := w.place.claim(ctx, tx, w); err != nil {
 		return err
 	}
 	if err := storeRows(ctx, tx, w); err != nil {
 		return err
 	}
 	w.settle()
-	if err := record(ctx, tx, w); err != nil {
+	if err := w.place.record(ctx, tx, w); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.SinkCopied)
@@ -51,7 +51,7 @@ const settings = `select set_config('statement_timeout', '60s', true),
 
 // claim moves the positions, first of all: whoever else wants them waits here, and
 // then finds them moved, instead of copying in vain.
-func claim(ctx context.Context, tx pgx.Tx, w *work) error {
+func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *work) error {
 	batch := &pgx.Batch{}
 	batch.Queue(settings)
 	batch.Queue("set constraints all immediate")
@@ -87,7 +87,7 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 			w.tally[r.part].inserted++
 			r.inserted = true
 		}
-		if err := copyRows(ctx, tx, rows, false); err != nil {
+		if err := copyRows(ctx, tx, w.place.table(), rows); err != nil {
 			return fmt.Errorf("copy %d events: %w", len(rows), err)
 		}
 		return nil
@@ -98,7 +98,7 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 	if w.path == halved {
 		return isolateRows(ctx, tx, w, rows)
 	}
-	if err := copyRows(ctx, tx, rows, true); err != nil {
+	if err := stageRows(ctx, tx, rows); err != nil {
 		return fmt.Errorf("stage %d events: %w", len(rows), err)
 	}
 	return storeRun(ctx, tx, w, rows, 0, len(rows))
@@ -106,7 +106,7 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 
 // storeRun stores the staged rows of the numbers [from, to).
 func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int) error {
-	inserted, err := unstage(ctx, tx, from, to)
+	inserted, err := unstage(ctx, tx, w.place.table(), from, to)
 	if err != nil {
 		return fmt.Errorf("store %d staged events: %w", to-from, err)
 	}
@@ -121,7 +121,7 @@ func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int
 }
 
 // record writes what became of the batch: the ledger and the dead letters.
-func record(ctx context.Context, tx pgx.Tx, w *work) error {
+func (s *Store) record(ctx context.Context, tx pgx.Tx, w *work) error {
 	batch := &pgx.Batch{}
 	for i, p := range w.Parts {
 		t := w.tally[i]
@@ -131,20 +131,24 @@ func record(ctx context.Context, tx pgx.Tx, w *work) error {
 			w.ClusterID, w.TopicID, p.Partition, p.From, p.To,
 			len(p.Records), t.inserted, t.duplicate, t.dead)
 	}
-	for i := range w.rows {
-		r := &w.rows[i]
-		if r.state != refused {
-			continue
-		}
-		batch.Queue(`insert into footfall.dead_letters (reason, sqlstate, detail, cluster_id,
-			topic_id, topic, partition, record_offset, key, value)
-			values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10)`,
-			string(r.reason), r.sqlstate, r.detail, w.ClusterID, w.TopicID, w.Topic,
-			w.Parts[r.part].Partition, r.record.Offset, r.record.Key, r.record.Value)
-	}
+	queueDead(batch, w, "footfall.dead_letters")
 	account(batch, w)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
 	return nil
+}
+
+func queueDead(batch *pgx.Batch, w *work, table string) {
+	for i := range w.rows {
+		r := &w.rows[i]
+		if r.state != refused {
+			continue
+		}
+		batch.Queue("insert into "+table+` (reason, sqlstate, detail, cluster_id,
+			topic_id, topic, partition, record_offset, key, value)
+			values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10)`,
+			string(r.reason), r.sqlstate, r.detail, w.ClusterID, w.TopicID, w.Topic,
+			w.Parts[r.part].Partition, r.record.Offset, r.record.Key, r.record.Value)
+	}
 }

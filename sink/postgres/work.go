@@ -16,6 +16,7 @@ import (
 // binary tuples, and what became of each.
 type work struct {
 	consume.Batch        // parts in the order of partitions
+	place         place  // where it goes
 	rows          []row  // of all parts, in the order of partition and offset
 	ordered       []*row // those that were readable, in the order of id
 	tally         []tally
@@ -68,7 +69,7 @@ func (s *Store) prepare(b consume.Batch) *work {
 	for i := range b.Parts {
 		n += len(b.Parts[i].Records)
 	}
-	w := &work{Batch: b, rows: make([]row, n), tally: make([]tally, len(b.Parts))}
+	w := &work{Batch: b, place: s, rows: make([]row, n), tally: make([]tally, len(b.Parts))}
 	var decoding sync.WaitGroup
 	at := 0
 	for i := range b.Parts {

@@ -41,7 +41,7 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 	if s.staging.Load() > 0 {
 		w.path = staged
 	}
-	if err := s.ensureDays(ctx, w.days(started)); err != nil {
+	if err := w.place.ready(ctx, w, started); err != nil {
 		return s.faultf(err, "write %d records", len(w.rows))
 	}
 	for {
@@ -58,7 +58,7 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 		next := s.goOn(w, act, err)
 		if act == smaller || next && w.path == halved && len(w.rows) > isolateMax {
 			if first, second, ok := halves(w.Batch); ok {
-				return s.writeBoth(ctx, first, second)
+				return s.writeBoth(ctx, w.place, first, second)
 			}
 		}
 		if !next {
@@ -67,11 +67,15 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 	}
 }
 
-func (s *Store) writeBoth(ctx context.Context, first, second consume.Batch) error {
-	if err := s.Write(ctx, first); err != nil {
-		return err
+func (s *Store) writeBoth(ctx context.Context, to place, first, second consume.Batch) error {
+	for _, b := range []consume.Batch{first, second} {
+		w := s.prepare(b)
+		w.place = to
+		if err := s.writeWork(ctx, w); err != nil {
+			return err
+		}
 	}
-	return s.Write(ctx, second)
+	return nil
 }
 
 // goOn prepares the batch for another attempt at once, or reports that there is no

@@ -30,14 +30,12 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"footfall/event"
@@ -117,7 +115,7 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("reach database: %w", err)
+		return unreachable(err)
 	}
 	return nil
 }
@@ -127,34 +125,6 @@ func (s *Store) Close() {
 	s.stop()
 	s.done.Wait()
 	s.pool.Close()
-}
-
-func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, fmt.Errorf("read database url: %w", err)
-	}
-	config.MaxConns = connectionsMax
-	// After a failover an address can lead to the old, now read-only server.
-	if config.ConnConfig.ValidateConnect == nil {
-		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = 10 * time.Second
-	}
-	params := config.ConnConfig.RuntimeParams
-	if params["application_name"] == "" {
-		params["application_name"] = "footfall"
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach database: %w", err)
-	}
-	return pool, nil
 }
 
 func (s *Store) prepareDatabase(ctx context.Context) error {

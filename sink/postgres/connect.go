@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read database url: %w", err)
+	}
+	config.MaxConns = connectionsMax
+	// After a failover an address can lead to the old, now read-only server.
+	if config.ConnConfig.ValidateConnect == nil {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	// No named statements: behind a pooler that lends sessions by the transaction they belong
+	// to a session that is somebody else's by now. What is parsed anew is a few statements a
+	// batch.
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	params := config.ConnConfig.RuntimeParams
+	if params["application_name"] == "" {
+		params["application_name"] = "footfall"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, unreachable(err)
+	}
+	return pool, nil
+}
+
+// unreachable wraps an error of connecting, with what to do where that is known.
+func unreachable(err error) error {
+	if todo := advice(err); todo != "" {
+		return fmt.Errorf("reach database: %w (%s)", err, todo)
+	}
+	return fmt.Errorf("reach database: %w", err)
+}
+
+func advice(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "give the certificates of who signed the server's as sslrootcert=FILE in the database URL"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "the host in the database URL has to be a name of the server's certificate"
+	}
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) {
+		return "a standby? put the primary into the database URL, or all of them: host1,host2"
+	}
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && pg.Code == "28000" && strings.Contains(pg.Message, "no encryption") {
+		return "does the server want TLS? then sslmode=verify-full in the database URL"
+	}
+	return ""
+}

@@ -109,9 +109,13 @@ func (p *Postgres) prepare(i int) error {
 	return err
 }
 
-// command returns one of its programs, which runs as the servers' user.
-func (p *Postgres) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.bin, program), args...)
+// Command returns a program that is to run as the servers' user: one of theirs, or by its
+// path another that does not want to be root.
+func (p *Postgres) Command(program string, args ...string) *exec.Cmd {
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(p.bin, program)
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+p.dir, "PGPASSWORD="+password, "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
@@ -119,7 +123,7 @@ func (p *Postgres) command(program string, args ...string) *exec.Cmd {
 }
 
 func (p *Postgres) run(program string, args ...string) error {
-	if out, err := p.command(program, args...).CombinedOutput(); err != nil {
+	if out, err := p.Command(program, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", program, err, out)
 	}
 	return nil
@@ -130,7 +134,7 @@ func (p *Postgres) run(program string, args ...string) error {
 func (p *Postgres) start(ctx context.Context, n *node) (err error) {
 	log := n.dir + ".log"
 	for deadline := time.Now().Add(postgresWait); time.Now().Before(deadline) && ctx.Err() == nil; {
-		n.proc, err = launch(p.command("postgres", "-D", n.dir, "-h", "127.0.0.1", "-p", n.port, "-k", "",
+		n.proc, err = launch(p.Command("postgres", "-D", n.dir, "-h", "127.0.0.1", "-p", n.port, "-k", "",
 			"-c", "max_connections=150", "-c", "shared_buffers=256MB", "-c", "max_wal_size=1GB",
 			"-c", "wal_level=replica", "-c", "max_wal_senders=4", "-c", "hot_standby=on",
 			"-c", "wal_receiver_status_interval=1s", "-c", "wal_retrieve_retry_interval=200ms",

@@ -1,5 +1,5 @@
-// Bench measures the collector or, with sink as its first argument, the sink, each against
-// what it has to bear comparison with, in one run; see scripts/bench, which builds and
+// Bench measures the collector or, with sink or snippet as its first argument, that one, each
+// against what it has to bear comparison with, in one run; see scripts/bench, which builds and
 // starts what it needs.
 package main
 
@@ -23,15 +23,20 @@ type settings struct {
 	rounds, seconds                      int
 }
 
+// benches are those besides the collector's.
+var benches = map[string]func(context.Context, []string) error{"sink": benchSink, "snippet": benchSnippet}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "sink" {
-		if err := benchSink(ctx, os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if run := benches[os.Args[1]]; run != nil {
+			if err := run(ctx, os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	var s settings
 	flag.StringVar(&s.bin, "bin", "", "footfall")

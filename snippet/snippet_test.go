@@ -197,6 +197,54 @@ func readBySource(t *testing.T) []string {
 	return slices.Compact(names)
 }
 
+// TestWhatIsStoredIsInTheTable compares the storage that the source names with the table of
+// README.md. That a switch is needed for each is a scenario of scripts/browser.
+func TestWhatIsStoredIsInTheTable(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table []string
+	row := regexp.MustCompile("(?m)^\\| `[^`]+` \\| (\\w+Storage) \\| `([^`]+)` \\|")
+	for _, m := range row.FindAllSubmatch(readme, -1) {
+		table = append(table, string(m[1])+" "+string(m[2]))
+	}
+	files, err := filepath.Glob("src/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	extensions, err := filepath.Glob("src/ext/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	property := regexp.MustCompile(`\b(localStorage|sessionStorage)\.(footfall\w*)`)
+	prefix := regexp.MustCompile(`PREFIX = "(\w+) "`)
+	elsewhere := regexp.MustCompile(`cookie|indexedDB|caches|StorageManager|window\.name|FileSystem|serviceWorker`)
+	for _, file := range append(files, extensions...) {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range property.FindAllSubmatch(source, -1) {
+			named = append(named, string(m[1])+" "+string(m[2]))
+		}
+		if m := prefix.FindSubmatch(source); m != nil {
+			named = append(named, "localStorage "+string(m[1])+" SITE ID")
+		}
+		if m := elsewhere.Find(source); m != nil {
+			t.Errorf("%s has the word %s", file, m)
+		}
+	}
+	slices.Sort(table)
+	slices.Sort(named)
+	table, named = slices.Compact(table), slices.Compact(named)
+	if !slices.Equal(table, named) {
+		t.Errorf("README.md has %q, the source %q", table, named)
+	}
+}
+
 func TestEveryRuleIsInTheTableWithItsDefaultAndInTheSource(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")

@@ -9,6 +9,7 @@ import chromium from './scenarios/chromium.mjs';
 import clicks from './scenarios/clicks.mjs';
 import forms from './scenarios/forms.mjs';
 import loading from './scenarios/loading.mjs';
+import outbox from './scenarios/outbox.mjs';
 import pages from './scenarios/pages.mjs';
 import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
@@ -16,7 +17,7 @@ import proxies from './scenarios/proxies.mjs';
 import transport from './scenarios/transport.mjs';
 
 const SCENARIOS = [
-  ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...chromium,
+  ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox, ...chromium,
   ...proxies,
 ];
 const ENOUGH = 10; // each may wait for long

@@ -40,9 +40,9 @@ export interface Core {
   endpoint: URL;
   /** As it stands. */
   readonly consent?: string;
-  /** What is not under way: events, or their JSON once they were tried. */
-  readonly queue: ReadonlyArray<Event | String>;
-  add(event: Event | String): void;
+  /** The JSON of events that are tried again, the oldest first. */
+  readonly held: ReadonlyArray<String>;
+  add(text: String): void;
 }
 
 export interface Footfall {

@@ -11,10 +11,11 @@ import { CAP, HELD, IDLE, ROUNDS } from "./limits.js";
 import { data, endpoint } from "./rules.js";
 import { uuid } from "./uuid.js";
 
-// core is what extensions are given: with consent as it stands, and queue, the events
-// that are not under way.
-export const core = { before: [], queue: [] };
+// core is what extensions are given: with consent as it stands, and held, the events that
+// are tried again, the oldest first.
+export const core = { before: [], held: [] };
 
+let queue = [];
 let inflight = 0;
 let rounds = 0;
 let timer, waiting, blocked, timezone;
@@ -44,15 +45,16 @@ function plan(delay) {
 }
 
 export function add(event) {
-  core.queue.push(event);
+  queue.push(event);
   timer || plan(0);
 }
 
 export function setConsent(state) {
   core.consent = state;
   if (state === "no") {
-    settle(core.queue, false);
-    core.queue = [];
+    settle([...core.held, ...queue], false);
+    core.held = [];
+    queue = [];
     stored(() => delete sessionStorage.footfall);
   }
   timer || plan(0);
@@ -80,8 +82,9 @@ export function flush(exit) {
   // A collector that asked us to wait may refuse the last attempt too, and without a
   // network the beacon says yes to nobody. The page can come back, so the events stay;
   // their ids make a repeat harmless.
-  const batch = core.queue.map(seal).filter(Boolean);
-  core.queue = waiting || (exit && !navigator.onLine) ? batch : [];
+  const batch = [...core.held, ...queue.map(seal).filter(Boolean)];
+  queue = [];
+  core.held = waiting || (exit && !navigator.onLine) ? batch : [];
   if (batch[0]) split(batch, body).map((part) => send(part, exit));
 }
 
@@ -141,7 +144,7 @@ function hold(batch, seconds) {
     plan(Math.max(seconds * 1e3 || 0, 500 << rounds) * (1 + Math.random() / 2));
     waiting = 1;
   }
-  core.queue = [...new Set([...batch, ...core.queue])].slice(-HELD);
+  core.held = [...new Set([...core.held, ...batch])].slice(-HELD);
 }
 
 // The first batch waits for a frame, because sizes that are asked for earlier cost a

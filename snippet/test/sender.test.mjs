@@ -98,6 +98,17 @@ test("at most 500 events are held, the newest", async (t) => {
   assert.equal(ids(seen.fetches[1])[499], "549");
 });
 
+test("what is held stays in order, also when its parts fail one by one", async (t) => {
+  const seen = await sender(t, (n) => ({ status: n <= 3 ? 503 : 204 }));
+  for (let i = 0; i < 600; i++) seen.sender.add(event(String(i), { name: "x".repeat(250) }));
+  await seen.tick();
+  assert.equal(seen.fetches.length, 4);
+  seen.sender.add(event("new"));
+  await seen.tick(5000);
+  const again = seen.fetches.slice(4).flatMap(ids);
+  assert.deepEqual(again, [...Array.from({ length: 450 }, (_, i) => String(i)), "new"]);
+});
+
 const webkit = { vendor: "Apple Computer, Inc." };
 
 test("at exit the batch goes at once, by a keepalive fetch", async (t) => {

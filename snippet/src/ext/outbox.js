@@ -1,0 +1,131 @@
+// An outbox on the disk. Events that could not be sent, and only those, are kept in
+// localStorage, an entry each, until the collector has answered for them: the next page of
+// the site takes up what the one before left, under the same ids and with the same text, so
+// that an event which arrives twice, from two tabs or after a lost answer, is one row.
+//
+// Nothing is read or written while consent is "wait"; "no" and off() empty it. It holds the
+// newest 500 events of two days less an hour, in a million characters at most: older ones
+// the collector would give another id. Where storage is denied or full, events are in
+// memory, as they are without this file.
+import { guard, stored } from "../guard.js";
+import { HELD } from "../limits.js";
+
+const PREFIX = "footfall "; // no name of a site has a space
+const CHARACTERS = 1e6;
+const OLD = 47 * 36e5; // ms; the collector believes an id of the last 48 hours
+const EARLY = 6e5; // ms; and one of a clock that is fast by ten minutes
+const SOME = 50; // events that are taken up at a time
+
+guard(() =>
+  footfall.use((core) => {
+    let { consent, held } = core;
+    // The entries that this page has in memory too. Those of taking are under way from the
+    // disk; when they are through, the next are read.
+    let mine = new Set();
+    let taking = new Set();
+
+    const allowed = () => !/^(wait|no)$/.test(consent) && !localStorage.footfall_off;
+
+    // All entries of this site, the newest first: an id begins with its time.
+    const here = PREFIX + core.data.site + " ";
+    const entries = () =>
+      Object.keys(localStorage)
+        .filter((key) => key.startsWith(here))
+        .sort()
+        .reverse();
+
+    function empty() {
+      mine = new Set();
+      taking = new Set();
+      stored(() => {
+        for (const key of Object.keys(localStorage)) {
+          if (key.startsWith(PREFIX)) localStorage.removeItem(key);
+        }
+      });
+    }
+
+    const drop = (key) => {
+      mine.delete(key);
+      stored(() => localStorage.removeItem(key));
+    };
+
+    function isTimely(key) {
+      const age = Date.now() - parseInt(key.slice(here.length).replace("-", "").slice(0, 12), 16);
+      return age < OLD && age > -EARLY;
+    }
+
+    // trim drops what is too old or too much, and returns the rest.
+    function trim() {
+      let room = CHARACTERS;
+      return entries().filter((key, i) => {
+        room -= (localStorage.getItem(key) || "").length;
+        const fits = i < HELD && room >= 0 && isTimely(key);
+        if (!fits) localStorage.removeItem(key);
+        return fits;
+      });
+    }
+
+    // settled is called when the collector has answered, or nobody can know: then the entry
+    // stays, for another page.
+    const settled = (key, callback) => (taken) => {
+      if (taken !== undefined) {
+        drop(key);
+        if (taking.delete(key) && !taking.size) stored(take);
+      }
+      if (callback) callback(taken);
+    };
+
+    // keep writes what is tried again later, the newest first: room may run out.
+    function keep() {
+      if (!allowed()) return;
+      let room = CHARACTERS;
+      for (const text of [...held].reverse()) {
+        room -= text.length;
+        const key = here + JSON.parse(text).event_id;
+        if (room < 0 || mine.has(key)) continue;
+        mine.add(key);
+        text.callback = settled(key, text.callback);
+        stored(() => localStorage.setItem(key, text));
+      }
+      trim();
+    }
+
+    // take hands entries of earlier pages to the core, the oldest first. One that somebody
+    // else has written over must not spoil the batch that it would travel in.
+    function take() {
+      if (!allowed() || taking.size) return;
+      for (const key of trim().reverse()) {
+        if (taking.size === SOME) break;
+        if (mine.has(key)) continue;
+        const text = localStorage.getItem(key);
+        if (stored(() => here + JSON.parse(text).event_id) !== key) {
+          drop(key);
+          continue;
+        }
+        mine.add(key);
+        taking.add(key);
+        core.add(Object.assign(new String(text), { callback: settled(key) }));
+      }
+    }
+
+    const changed = () => (consent === "no" ? empty() : stored(take));
+    Object.defineProperties(core, {
+      consent: {
+        get: () => consent,
+        set(state) {
+          consent = state;
+          changed();
+        },
+      },
+      // What the core could not send, and, once the page is put away, what it may not have.
+      held: {
+        get: () => held,
+        set(list) {
+          held = list;
+          if (list[0]) stored(keep);
+        },
+      },
+    });
+    changed();
+  }),
+)();

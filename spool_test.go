@@ -24,7 +24,7 @@ func spooled(t *testing.T) (data string) {
 	}
 	t.Cleanup(func() { s.Close() })
 	for _, r := range []string{"k1\x00{\"n\":1}", "k2\x00{\"n\":2}", "k3\x00{\"n\":3}"} {
-		if err := s.Append([][]byte{[]byte(r)}); err != nil {
+		if err := s.Append(t.Context(), [][]byte{[]byte(r)}); err != nil {
 			t.Fatal(err)
 		}
 	}

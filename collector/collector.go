@@ -146,9 +146,17 @@ func (c *Collector) makeIntake() error {
 	return nil
 }
 
+// What the end of a collector may take: five seconds for the answers, and these for the
+// forwarder. The spool adds three of its own when its disk hangs.
+const (
+	answerMax  = 5 * time.Second
+	forwardMax = 3 * time.Second
+)
+
 // Run serves on ln and forwards until ctx ends. Then it stops listening, answers
 // what it has accepted, forwards for up to two more seconds, and closes the store;
-// what is left in a spool goes at the next start.
+// what is left in a spool goes at the next start. It ends also when the disk does not answer,
+// after twelve seconds at most and with an error: whoever waits for that disk then gets 503.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	if err := c.store.begin(ctx); err != nil {
 		return errors.Join(err, c.store.close())
@@ -173,12 +181,30 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	}
 	c.stopping.Store(true)
 	// A budget of its own, because ctx has ended.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerMax)
 	defer cancel()
-	err = errors.Join(err, c.intake.Shutdown(closing))
+	if down := c.intake.Shutdown(closing); down != nil {
+		err = errors.Join(err, fmt.Errorf("answer what was accepted: %w", down))
+	}
 	stopForwarding()
-	wg.Wait()
-	return errors.Join(err, c.store.close())
+	return errors.Join(err, within(forwardMax, wg.Wait), c.store.close())
+}
+
+// within waits for the end of the forwarder, which a disk that does not answer can hold.
+func within(limit time.Duration, wait func()) error {
+	ended := make(chan struct{})
+	go func() {
+		wait()
+		close(ended)
+	}()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("forwarder has not ended for %s: its watermark is not stored", limit)
+	}
 }
 
 // Close frees a collector that was never run.

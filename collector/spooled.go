@@ -58,7 +58,7 @@ func (r records) Next(ctx context.Context) (forward.Record, error) {
 func (s *spooled) begin(ctx context.Context) error {
 	next, err := s.watermark.Load(ctx)
 	if err == nil {
-		err = s.spool.SkipTo(next)
+		err = s.spool.SkipTo(ctx, next)
 	}
 	if err != nil {
 		return fmt.Errorf("begin at the watermark: %w", err)
@@ -67,8 +67,8 @@ func (s *spooled) begin(ctx context.Context) error {
 }
 
 // append puts records on disk, and tells intake in its own words why not.
-func (s *spooled) append(_ context.Context, records [][]byte) error {
-	err := s.spool.Append(records)
+func (s *spooled) append(ctx context.Context, records [][]byte) error {
+	err := s.spool.Append(ctx, records)
 	switch {
 	case errors.Is(err, spool.ErrFull):
 		return fmt.Errorf("%w: %w", intake.ErrFull, err)

@@ -186,14 +186,27 @@ func (s *Server) newHTTP() *fasthttp.Server {
 // Serve answers requests from ln until Shutdown, then returns nil.
 func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(listener{ln}) }
 
+// answerMax is how long senders have to take the answers of a shutdown out of time.
+const answerMax = time.Second
+
 // Shutdown stops listening, closes connections without a request and waits until
 // each request that was read has its answer. When ctx ends first, it ends the context of the
-// Appends under way, whose senders then get 503 shutting_down, and returns ctx's
-// error.
+// Appends under way, whose senders then get 503 shutting_down, waits a second at most until
+// they have it, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.waiting.close()
-	err := s.http.ShutdownWithContext(ctx)
+	answering, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		s.end()
+		time.AfterFunc(answerMax, cancel)
+	})
+	defer stop()
+	err := s.http.ShutdownWithContext(answering)
 	s.end()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return err
 }
 

@@ -70,7 +70,7 @@ func TestKeptSegmentsNeverMakeTheSpoolRefuse(t *testing.T) {
 	var err error
 	for err == nil && i < 1000 {
 		i++
-		err = s.Append([][]byte{payload(i)})
+		err = s.Append(t.Context(), [][]byte{payload(i)})
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Errorf("after %d records: %v", i, err)
@@ -87,7 +87,7 @@ func TestKeptSegmentsNeverMakeTheSpoolRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.o.MinFree = 1 << 62
-	if err := s.Append([][]byte{payload(101)}); !errors.Is(err, ErrFull) || len(s.segments) != 1 {
+	if err := s.Append(t.Context(), [][]byte{payload(101)}); !errors.Is(err, ErrFull) || len(s.segments) != 1 {
 		t.Errorf("with a full disk: %v, and %d segments are kept", err, len(s.segments))
 	}
 }

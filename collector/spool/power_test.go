@@ -240,7 +240,7 @@ func (r *powerRun) append(s *Spool, count int) error {
 		r.n++
 		records = append(records, r.payload(r.n))
 	}
-	err := s.Append(records)
+	err := s.Append(r.t.Context(), records)
 	if err == nil {
 		last := s.Durable()
 		for i := range count {

@@ -24,6 +24,8 @@
 //     (mend.go), so that the records behind it are read or counted like all others. A last
 //     file that lost its header or its end is not written to any more, and the numbers go on
 //     behind all that may have been given out in it.
+//   - a disk that does not answer: Append waits until its context ends, and Close for a
+//     bounded time.
 //   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
 //     ErrFull before anything is written.
 //   - a second process on the directory: Open returns a LockedError with its pid.
@@ -33,6 +35,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -187,9 +190,11 @@ func (s *Spool) register() {
 // ID names this spool for as long as its directory lives.
 func (s *Spool) ID() event.UUID { return s.id }
 
-// Append puts records on disk, all or none, and returns when they are fsynced. It
-// keeps nothing of them. The errors are those above, or the disk's own.
-func (s *Spool) Append(records [][]byte) error {
+// Append puts records on disk, all or none, and returns when they are fsynced. The errors
+// are those above, or the disk's own. It keeps nothing of the records, unless ctx ends while
+// the disk does not answer: then it returns ctx's error, the records are the spool's for
+// ever, and may be found after a restart.
+func (s *Spool) Append(ctx context.Context, records [][]byte) error {
 	bytes := int64(0)
 	for _, r := range records {
 		bytes += recordHead + int64(len(r))
@@ -200,14 +205,14 @@ func (s *Spool) Append(records [][]byte) error {
 	if err := s.room(bytes); err != nil {
 		return err
 	}
-	return s.submit(records, bytes, 0)
+	return s.submit(ctx, records, bytes, 0)
 }
 
 // SkipTo makes next the number of the next record, when it would be a lower one. It
 // is for a watermark that is ahead of the spool, as after an older copy of the
 // directory was put back: readers from that watermark on would never see numbers
 // that are given out a second time. Call it before the first append.
-func (s *Spool) SkipTo(next uint64) error {
+func (s *Spool) SkipTo(ctx context.Context, next uint64) error {
 	s.mu.Lock()
 	durable, first := s.durable, max(s.next, s.durable+1)
 	s.mu.Unlock()
@@ -216,13 +221,13 @@ func (s *Spool) SkipTo(next uint64) error {
 	}
 	s.o.Logger.Error("spool is older than its watermark: it goes on with later numbers",
 		"durable", durable, "next", next)
-	return s.submit(nil, 0, next)
+	return s.submit(ctx, nil, 0, next)
 }
 
 // waitingMax bounds the memory of the appends that wait for a slow disk.
 const waitingMax = 64 << 20
 
-func (s *Spool) submit(records [][]byte, bytes int64, skipTo uint64) error {
+func (s *Spool) submit(ctx context.Context, records [][]byte, bytes int64, skipTo uint64) error {
 	defer s.waiting.Add(-bytes)
 	if s.waiting.Add(bytes) > waitingMax {
 		return ErrBusy
@@ -234,7 +239,11 @@ func (s *Spool) submit(records [][]byte, bytes int64, skipTo uint64) error {
 	p.records, p.bytes, p.skipTo = records, bytes, skipTo
 	err := s.enqueue(p)
 	if err == nil {
-		err = <-p.done
+		select {
+		case err = <-p.done:
+		case <-ctx.Done(): // the writer has p still
+			return fmt.Errorf("wait for the disk: %w", ctx.Err())
+		}
 	}
 	p.records = nil
 	s.pendings.Put(p)
@@ -450,26 +459,39 @@ func (s *Spool) drop(may func(*segment) bool) error {
 	return s.o.disk.syncDir(s.o.Dir)
 }
 
+// closeMax is how long Close waits for the disk.
+const closeMax = 3 * time.Second
+
 // Close writes what is queued, ends the readers with ErrClosed and unlocks the
-// directory. Appends that come later get ErrClosed. Calling it again is harmless.
+// directory. Appends that come later get ErrClosed. Calling it again is harmless. When the
+// disk does not answer for three seconds it gives up with an error: the lock and the files
+// are then left to the end of the process.
 func (s *Spool) Close() error {
 	s.enter.Lock()
+	first := false
 	select {
 	case <-s.closed:
-		s.enter.Unlock()
-		<-s.done
-		return nil
 	default:
+		first = true
+		close(s.closed)
+		close(s.queue)
 	}
-	close(s.closed)
-	close(s.queue)
 	s.enter.Unlock()
-	<-s.done
-
+	t := time.NewTimer(closeMax)
+	defer t.Stop()
+	var hung error
+	select {
+	case <-s.done:
+	case <-t.C:
+		hung = fmt.Errorf("close spool: the disk has not answered for %s", closeMax)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
 	s.grown.Broadcast()
+	if !first || hung != nil {
+		return hung
+	}
 	var errs []error
 	for _, g := range s.segments {
 		errs = append(errs, g.close())

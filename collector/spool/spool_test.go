@@ -35,7 +35,7 @@ func open(t *testing.T, o Options) *Spool {
 func add(t *testing.T, s *Spool, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		if err := s.Append([][]byte{payload(i)}); err != nil {
+		if err := s.Append(t.Context(), [][]byte{payload(i)}); err != nil {
 			t.Fatalf("Append %d: %v", i, err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestManyAppendersShareCommitsAndLoseNothing(t *testing.T) {
 	for w := range 50 {
 		wg.Go(func() {
 			for i := range 20 {
-				if err := s.Append([][]byte{fmt.Appendf(nil, "%d/%d", w, i), []byte("second")}); err != nil {
+				if err := s.Append(t.Context(), [][]byte{fmt.Appendf(nil, "%d/%d", w, i), []byte("second")}); err != nil {
 					t.Errorf("Append: %v", err)
 				}
 			}
@@ -239,7 +239,7 @@ func TestFullSpoolRefusesAndTakesAgainAfterRelease(t *testing.T) {
 	n := 0
 	var err error
 	for ; err == nil && n < 1000; n++ {
-		err = s.Append([][]byte{payload(n + 1)})
+		err = s.Append(t.Context(), [][]byte{payload(n + 1)})
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Fatalf("after %d records: %v, want ErrFull", n, err)
@@ -250,7 +250,7 @@ func TestFullSpoolRefusesAndTakesAgainAfterRelease(t *testing.T) {
 	if err := s.Release(s.Durable()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Append([][]byte{payload(int(s.Durable()) + 1)}); err != nil {
+	if err := s.Append(t.Context(), [][]byte{payload(int(s.Durable()) + 1)}); err != nil {
 		t.Errorf("Append after Release: %v", err)
 	}
 	files, _ := filepath.Glob(filepath.Join(o.Dir, "*.seg"))
@@ -263,7 +263,7 @@ func TestDiskWithoutRoomRefuses(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
 	o.MinFree = 1 << 60
-	if err := open(t, o).Append([][]byte{payload(1)}); !errors.Is(err, ErrFull) {
+	if err := open(t, o).Append(t.Context(), [][]byte{payload(1)}); !errors.Is(err, ErrFull) {
 		t.Errorf("Append: %v, want ErrFull", err)
 	}
 }
@@ -286,7 +286,7 @@ func TestFailedWriteFailsTheAppendAndGoesOnInANewSegment(t *testing.T) {
 	s := open(t, o)
 	add(t, s, 1, 3)
 	s.segments[0].file.Close() // every write to it fails from now on
-	if err := s.Append([][]byte{payload(4)}); err == nil {
+	if err := s.Append(t.Context(), [][]byte{payload(4)}); err == nil {
 		t.Fatal("Append to a closed file succeeded")
 	}
 	add(t, s, 5, 9) // number 4 is never used again
@@ -370,10 +370,10 @@ func TestFailedWriteOfAFullSpoolIsOverWhenThereIsRoomAgain(t *testing.T) {
 		add(t, s, n, n)
 	}
 	s.segments[1].file.Close()
-	if err := s.Append([][]byte{payload(n)}); err == nil {
+	if err := s.Append(t.Context(), [][]byte{payload(n)}); err == nil {
 		t.Fatal("Append to a closed file succeeded")
 	}
-	if err := s.Append([][]byte{payload(n)}); !errors.Is(err, ErrFull) {
+	if err := s.Append(t.Context(), [][]byte{payload(n)}); !errors.Is(err, ErrFull) {
 		t.Fatalf("Append without room for a new segment: %v, want ErrFull", err)
 	}
 	if s.Err() == nil {
@@ -420,12 +420,12 @@ func TestSegmentsGivenUpDoNotFillTheSpool(t *testing.T) {
 	add(t, s, 1, 1)
 	disk.sick.Store(true)
 	for i := range 20 {
-		if err := s.Append([][]byte{payload(0)}); err == nil || errors.Is(err, ErrFull) {
+		if err := s.Append(t.Context(), [][]byte{payload(0)}); err == nil || errors.Is(err, ErrFull) {
 			t.Fatalf("Append %d on the sick disk: %v, want its error", i, err)
 		}
 	}
 	disk.sick.Store(false)
-	if err := s.Append([][]byte{payload(22)}); err != nil {
+	if err := s.Append(t.Context(), [][]byte{payload(22)}); err != nil {
 		t.Fatalf("Append on the disk that is well again: %v", err)
 	}
 	want := []uint64{1, 22}
@@ -447,10 +447,10 @@ func TestNumbersBeforeAWatermarkAreNotGivenOutAgain(t *testing.T) {
 	o := options(t.TempDir())
 	s := open(t, o)
 	add(t, s, 1, 10)
-	if err := s.SkipTo(101); err != nil {
+	if err := s.SkipTo(t.Context(), 101); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SkipTo(50); err != nil { // already past it
+	if err := s.SkipTo(t.Context(), 50); err != nil { // already past it
 		t.Fatal(err)
 	}
 	add(t, s, 101, 103)
@@ -537,7 +537,7 @@ func TestAppendLargerThanASegmentIsRefused(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
 	s := open(t, o)
-	if err := s.Append([][]byte{make([]byte, o.SegmentBytes)}); !errors.Is(err, ErrTooBig) {
+	if err := s.Append(t.Context(), [][]byte{make([]byte, o.SegmentBytes)}); !errors.Is(err, ErrTooBig) {
 		t.Errorf("Append: %v, want ErrTooBig", err)
 	}
 }
@@ -552,7 +552,7 @@ func TestCloseKeepsWhatWasAcknowledgedAndEndsReaders(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				b := fmt.Appendf(nil, "%d/%d", w, i)
-				if err := s.Append([][]byte{b}); err != nil {
+				if err := s.Append(t.Context(), [][]byte{b}); err != nil {
 					if !errors.Is(err, ErrClosed) {
 						t.Errorf("Append: %v", err)
 					}
@@ -662,7 +662,7 @@ func BenchmarkAppend(b *testing.B) {
 			for range clients {
 				wg.Go(func() {
 					for range per {
-						if err := s.Append(record); err != nil {
+						if err := s.Append(b.Context(), record); err != nil {
 							b.Error(err)
 							return
 						}
@@ -704,7 +704,7 @@ func TestSegmentThatCouldNotBeMadeHidesNoRecordLater(t *testing.T) {
 	s := open(t, o)
 	add(t, s, 1, 20)
 	d.fail = true
-	if err := s.Append([][]byte{make([]byte, 3<<10)}); err == nil { // needs a new segment
+	if err := s.Append(t.Context(), [][]byte{make([]byte, 3<<10)}); err == nil { // needs a new segment
 		t.Fatal("Append succeeded without a segment")
 	}
 	add(t, s, int(s.next), int(s.next)) // would have fitted the old one

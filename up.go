@@ -213,8 +213,8 @@ func (u *up) makeSink(context.Context) error {
 
 // committed tells the collector what may leave the spool, and frees the broker's
 // memory of it.
-func (u *up) committed(next map[int32]int64) {
-	u.collector.Confirm(next)
+func (u *up) committed(topicID [16]byte, next map[int32]int64) {
+	u.collector.Confirm(topicID, next)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := u.broker.Trim(ctx, next); err != nil {

@@ -88,7 +88,7 @@ type store interface {
 	// are intake's.
 	append(ctx context.Context, records [][]byte) error
 	run(ctx context.Context) error // until ctx ends; there may be appends till close
-	confirm(next map[int32]int64)
+	confirm(topicID [16]byte, next map[int32]int64)
 	health() (refused, waiting error)
 	close() error
 }
@@ -211,7 +211,7 @@ func within(limit time.Duration, wait func()) error {
 func (c *Collector) Close() error { return c.store.close() }
 
 // Confirm tells what the sink has committed, by partition; see Options.Confirm.
-func (c *Collector) Confirm(next map[int32]int64) { c.store.confirm(next) }
+func (c *Collector) Confirm(topicID [16]byte, next map[int32]int64) { c.store.confirm(topicID, next) }
 
 // Refusals returns the newest refusals of a site, of all for "".
 func (c *Collector) Refusals(site string) []intake.Refused { return c.intake.Refusals(site) }

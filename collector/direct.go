@@ -53,7 +53,7 @@ func (d *direct) run(ctx context.Context) error {
 	return nil
 }
 
-func (d *direct) confirm(map[int32]int64) {}
+func (d *direct) confirm([16]byte, map[int32]int64) {}
 
 func (d *direct) health() (refused, waiting error) {
 	err := d.producer.Err()

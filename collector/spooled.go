@@ -82,7 +82,7 @@ func (s *spooled) append(ctx context.Context, records [][]byte) error {
 
 func (s *spooled) run(ctx context.Context) error { return s.forwarder.Run(ctx) }
 
-func (s *spooled) confirm(next map[int32]int64) { s.forwarder.Confirm(next) }
+func (s *spooled) confirm(topicID [16]byte, next map[int32]int64) { s.forwarder.Confirm(topicID, next) }
 
 // stale is how long Kafka may leave a record unacknowledged before health says so.
 const stale = 10 * time.Second

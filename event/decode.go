@@ -238,6 +238,9 @@ func (d *Decoder) RecordInto(e *Event, value []byte) *Refusal {
 		if f := fieldOf(key); f != nil {
 			return f.setJSON(e, v)
 		}
+		if key == asideKey {
+			return refuse(Undecodable, "the collector keeps the record aside, in dead/ of its spool: it is larger than Kafka takes")
+		}
 		return nil // of a newer collector
 	}); r != nil {
 		return refuse(Undecodable, r.Detail)

@@ -40,10 +40,10 @@ type Options struct {
 	Retention func() (postgres.Retention, error)
 	// BatchRows is the most records of one transaction; consume.BatchRows by default.
 	BatchRows int
-	// Committed, if not nil, is told what is stored, by partition, as the next offset:
-	// after each commit, and when positions were read. It can hear the same offset
+	// Committed, if not nil, is told what is stored of a topic, by partition, as the next
+	// offset: after each commit, and when positions were read. It can hear the same offset
 	// again, or an older one. Calls never overlap; they hold the sink up, so be quick.
-	Committed func(next map[int32]int64)
+	Committed func(topicID [16]byte, next map[int32]int64)
 	Logger    *slog.Logger // may be nil
 	Metrics   *metrics.Set // may be nil
 }

@@ -166,7 +166,7 @@ func (d *Direct) Run(ctx context.Context) {
 			pause(ctx, wait)
 			continue
 		}
-		err := makeTopic(ctx, d.client, d.o.Topic, d.o.Partitions)
+		_, err := makeTopic(ctx, d.client, d.o.Topic, d.o.Partitions)
 		if err == nil {
 			d.ready.Store(true)
 			d.failed.CompareAndSwap(failed, nil)
@@ -192,21 +192,25 @@ func (d *Direct) Close() error {
 }
 
 // makeTopic makes the topic when it is not there, with the cluster's own number of
-// replicas. A missing right to do so is no obstacle when the topic exists.
-func makeTopic(ctx context.Context, client *kafka.Client, topic string, partitions int32) error {
+// replicas, and returns its id. A missing right to do so is no obstacle when the topic
+// exists.
+func makeTopic(ctx context.Context, client *kafka.Client, topic string, partitions int32) (id [16]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	admin := kadm.NewClient(client.Client)
 	topics, err := admin.ListTopics(ctx, topic)
 	if err == nil && topics.Has(topic) {
-		return nil
+		return topics[topic].ID, nil
 	}
 	resp, err := admin.CreateTopic(ctx, partitions, -1, nil, topic)
 	if err == nil {
 		err = resp.Err
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("make topic %s: %w", topic, client.Explain(err))
+	if errors.Is(err, kerr.TopicAlreadyExists) {
+		return id, nil // made beside us: the next look tells its id
 	}
-	return nil
+	if err != nil {
+		return id, fmt.Errorf("make topic %s: %w", topic, client.Explain(err))
+	}
+	return resp.ID, nil
 }

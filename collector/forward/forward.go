@@ -11,8 +11,10 @@
 // recreated, a missing right) makes the forwarder begin again at the watermark after
 // a pause, with fresh metadata; what was sent twice that way stays one row, because
 // the sink knows event ids. The exception is a record that Kafka says is too large
-// even alone: it goes to Options.Dead, is counted, and the others go on. After a crash the
-// records since the last stored watermark are sent again.
+// even alone: it goes to Options.Dead, is counted, a few bytes in its place tell the sink
+// so (event.AppendAside), and the others go on. After a crash the records since the last
+// stored watermark are sent again. A topic that was made anew is another one: what was
+// confirmed of the one before says nothing of it.
 package forward
 
 import (
@@ -78,13 +80,15 @@ type Forwarder struct {
 	window     []entry                 // sent and not done, oldest first
 	bytes      int64                   // in window
 	next       uint64                  // the watermark
-	confirmed  map[int32]int64
-	inFlight   int       // records handed to the client and not answered, of any pass
-	flying     int64     // their bytes
-	aloneUntil uint64    // records up to this one are sent one at a time
-	unreached  time.Time // since when the topic cannot be looked at; zero when it can
-	last       error     // what was said last; nil after an acknowledgement
-	unacked    time.Time // since when deliveries fail; zero when they do not
+	topicID    [16]byte                // of the present pass
+	formerID   [16]byte                // of the topic that was there before, if it is another
+	confirmed  map[int32]int64         // by partition of the present topic
+	inFlight   int                     // records handed to the client and not answered, of any pass
+	flying     int64                   // their bytes
+	aloneUntil uint64                  // records up to this one are sent one at a time
+	unreached  time.Time               // since when the topic cannot be looked at; zero when it can
+	last       error                   // what was said last; nil after an acknowledgement
+	unacked    time.Time               // since when deliveries fail; zero when they do not
 }
 
 type stats struct {
@@ -203,14 +207,14 @@ func (f *Forwarder) finish() {
 // pass sends records from the watermark on until something breaks. That can come
 // while it waits for the next record, hence the context of its own.
 func (f *Forwarder) pass(ctx context.Context) error {
-	err := makeTopic(ctx, f.client, f.o.Topic, f.o.Partitions)
+	id, err := makeTopic(ctx, f.client, f.o.Topic, f.o.Partitions)
 	f.note(&f.unreached, err)
 	if err != nil {
 		return err
 	}
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
-	r := f.o.Read(f.begin(abort))
+	r := f.o.Read(f.begin(abort, id))
 	defer r.Close()
 	for {
 		rec, err := r.Next(ctx)
@@ -250,9 +254,13 @@ func (f *Forwarder) note(since *time.Time, err error) {
 	}
 }
 
-func (f *Forwarder) begin(abort context.CancelCauseFunc) (from uint64) {
+func (f *Forwarder) begin(abort context.CancelCauseFunc, topicID [16]byte) (from uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if topicID != f.topicID {
+		f.formerID, f.topicID = f.topicID, topicID
+		clear(f.confirmed)
+	}
 	f.generation++
 	f.abort = abort
 	f.window, f.bytes = nil, 0
@@ -267,22 +275,45 @@ func (f *Forwarder) send(r Record) {
 	f.bytes += size
 	f.inFlight++
 	f.flying += size
-	generation, alone := f.generation, seq <= f.aloneUntil
+	s := sent{generation: f.generation, seq: seq, alone: seq <= f.aloneUntil}
 	f.mu.Unlock()
 	// Not ctx: a record once handed over must end as acknowledged or failed, and
 	// cancelling one in flight leaves that unknown.
-	f.client.Produce(context.Background(), rec, func(r *kgo.Record, err error) {
-		f.answered(generation, seq, alone, r, err)
-	})
+	f.client.Produce(context.Background(), rec, func(r *kgo.Record, err error) { f.answered(s, r, err) })
 }
 
-func (f *Forwarder) answered(generation int, seq uint64, alone bool, r *kgo.Record, err error) {
-	dead := errors.Is(err, kerr.MessageTooLarge) && alone
-	if dead {
-		f.stats.dead.Inc()
-		f.o.Logger.Error("kept a record aside that Kafka says is too large: "+
-			"raise the topic's max.message.bytes", "seq", seq, "bytes", len(r.Value))
-		err = f.o.Dead(seq, r.Value)
+// sent is what was handed to the client.
+type sent struct {
+	generation int
+	seq        uint64
+	alone      bool // in its batch
+	aside      bool // stands for a record that is kept aside
+}
+
+// aside keeps a record that Kafka never takes, and sends what tells so in its place. The
+// sink then knows that its number does not get lost.
+func (f *Forwarder) aside(s sent, r *kgo.Record) error {
+	f.stats.dead.Inc()
+	f.o.Logger.Error("kept a record aside that Kafka says is too large: "+
+		"raise the topic's max.message.bytes", "seq", s.seq, "bytes", len(r.Value))
+	if err := f.o.Dead(s.seq, r.Value); err != nil {
+		return err
+	}
+	instead := &kgo.Record{Key: r.Key, Value: event.AppendAside(nil, f.o.SpoolID, s.seq, len(r.Value)), Headers: r.Headers}
+	f.mu.Lock()
+	f.flying += int64(len(instead.Value) - len(r.Value))
+	f.mu.Unlock()
+	s.alone, s.aside = false, true
+	// Not Produce, which waits when there is no room: we are in the client's hands here.
+	f.client.TryProduce(context.Background(), instead, func(r *kgo.Record, err error) { f.answered(s, r, err) })
+	return nil
+}
+
+func (f *Forwarder) answered(s sent, r *kgo.Record, err error) {
+	if errors.Is(err, kerr.MessageTooLarge) && s.alone {
+		if err = f.aside(s, r); err == nil {
+			return
+		}
 	}
 	f.note(&f.unacked, err)
 
@@ -291,7 +322,7 @@ func (f *Forwarder) answered(generation int, seq uint64, alone bool, r *kgo.Reco
 	f.inFlight--
 	f.flying -= int64(len(r.Key) + len(r.Value))
 	defer f.wake()
-	if generation != f.generation {
+	if s.generation != f.generation {
 		return
 	}
 	if errors.Is(err, kerr.MessageTooLarge) {
@@ -303,9 +334,9 @@ func (f *Forwarder) answered(generation int, seq uint64, alone bool, r *kgo.Reco
 		f.abort(err)
 		return
 	}
-	e := f.entry(seq)
+	e := f.entry(s.seq)
 	e.acked, e.partition, e.offset = true, r.Partition, r.Offset
-	e.done = dead || !f.o.Confirm || f.confirmed[r.Partition] > r.Offset
+	e.done = !f.o.Confirm || f.confirmed[r.Partition] > r.Offset
 	failpoint.Hit(failpoint.ForwardAcked)
 	f.stats.forwarded.Inc()
 	f.stats.ackSeconds.UpdateDuration(e.sent)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"footfall/event"
 	"footfall/kafka"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -230,26 +232,46 @@ func refuseProduce(req kmsg.Request, code int16) kmsg.Response {
 
 func TestTooLargeRecordIsKeptAsideAndTheOthersGoOn(t *testing.T) {
 	t.Parallel()
-	c, l := broker(t), &log{n: 500, large: 250}
-	rand.Read(l.noise[:])
-	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		for _, topic := range req.(*kmsg.ProduceRequest).Topics {
-			for _, p := range topic.Partitions {
-				if len(p.Records) > len(l.noise) {
-					return refuseProduce(req, kerr.MessageTooLarge.Code), nil, true
+	for _, confirm := range []bool{false, true} {
+		c, l := broker(t), &log{n: 500, large: 250}
+		rand.Read(l.noise[:])
+		c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+				for _, p := range topic.Partitions {
+					if len(p.Records) > len(l.noise) {
+						return refuseProduce(req, kerr.MessageTooLarge.Code), nil, true
+					}
 				}
 			}
+			return nil, nil, false
+		})
+		f, stop := start(t, c, l, confirm, 0)
+		if confirm {
+			consume(t, c, 500)
+			if next, _ := l.Load(t.Context()); next != 1 {
+				t.Errorf("watermark moved to %d before anything was confirmed", next)
+			}
+			f.Confirm(c.TopicInfo(topic).TopicID, all)
 		}
-		return nil, nil, false
-	})
-	_, stop := start(t, c, l, false, 0)
-	l.wait(t, 501)
-	stop()
-	if len(l.dead) != 1 || l.dead[0] != 250 {
-		t.Errorf("kept aside %v, want record 250 alone", l.dead)
+		l.wait(t, 501)
+		stop()
+		if len(l.dead) != 1 || l.dead[0] != 250 {
+			t.Errorf("kept aside %v, want record 250 alone", l.dead)
+		}
+		// Its place in the topic is taken by what says so, under its key.
+		byKey, _ := consume(t, c, 500)
+		found := 0
+		for _, value := range byKey["key 5"] {
+			_, r := (&event.Decoder{}).Record([]byte(value))
+			if strings.HasPrefix(value, `{"kept_aside":{`) && r != nil && strings.Contains(r.Detail, "keeps the record aside") {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("%d records say that one is kept aside, want 1", found)
+		}
 	}
-	consume(t, c, 499)
 }
 
 func TestStopsWhileKafkaIsAway(t *testing.T) {
@@ -293,9 +315,46 @@ func TestWindowFillsUntilTheSinkConfirms(t *testing.T) {
 		t.Errorf("watermark moved to %d before anything was confirmed", next)
 	}
 	// From here on every offset counts as confirmed.
-	f.Confirm(map[int32]int64{0: 1 << 40, 1: 1 << 40, 2: 1 << 40, 3: 1 << 40})
+	f.Confirm(c.TopicInfo(topic).TopicID, all)
 	consume(t, c, 1000)
 	l.wait(t, 1001)
+}
+
+// all confirms whatever there is.
+var all = map[int32]int64{0: 1 << 40, 1: 1 << 40, 2: 1 << 40, 3: 1 << 40}
+
+func TestWhatWasConfirmedOfATopicSaysNothingOfTheNext(t *testing.T) {
+	t.Parallel()
+	c, l := broker(t), &log{n: 200}
+	f, _ := start(t, c, l, true, 100*17) // room for 100 records
+	_, total := consume(t, c, 100)
+	first := c.TopicInfo(topic).TopicID
+	f.Confirm(first, map[int32]int64{0: 20, 1: 20, 2: 20, 3: 20})
+	consume(t, c, total+1) // the window moved on
+	if err := c.DeleteTopic(topic); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateTopic(topic, 4, nil); err != nil {
+		t.Fatal(err)
+	}
+	second := c.TopicInfo(topic).TopicID
+	// A sink that reads the new one from its start says so.
+	f.Confirm(second, map[int32]int64{0: 0})
+	consume(t, c, 50) // what was not confirmed is there again
+	f.Confirm(first, all)
+	before, _ := l.Load(t.Context())
+	f.mu.Lock()
+	next, window := f.next, len(f.window)
+	f.mu.Unlock()
+	if next > uint64(total)+2 || window < 50 {
+		t.Errorf("watermark stands at %d, stored at %d, with %d records in the window: the new topic confirmed nothing",
+			next, before, window)
+	}
+	f.Confirm(second, all)
+	l.wait(t, 201)
+	if l.released > 201 {
+		t.Errorf("released before %d", l.released)
+	}
 }
 
 func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -73,11 +74,19 @@ func (f *Forwarder) wake() {
 	}
 }
 
-// Confirm tells that the sink has committed all records below these offsets, by
-// partition.
-func (f *Forwarder) Confirm(next map[int32]int64) {
+var errRecreated = errors.New("topic was made anew")
+
+// Confirm tells that the sink has committed all records of a topic below these offsets,
+// by partition. Of a topic that we do not know yet it makes us look.
+func (f *Forwarder) Confirm(topicID [16]byte, next map[int32]int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if topicID != f.topicID {
+		if topicID != f.formerID && f.abort != nil {
+			f.abort(errRecreated)
+		}
+		return
+	}
 	for p, offset := range next {
 		f.confirmed[p] = max(f.confirmed[p], offset)
 	}

@@ -14,7 +14,7 @@ type told struct {
 	next map[int32][]int64
 }
 
-func (c *told) committed(next map[int32]int64) {
+func (c *told) committed(_ [16]byte, next map[int32]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next == nil {

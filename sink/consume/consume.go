@@ -72,7 +72,7 @@ type Options struct {
 	// an older one. Positions that were read are told only if their topic was not made
 	// anew and its log reaches them. Calls never overlap; they hold consuming up, so be
 	// quick.
-	Committed func(next map[int32]int64)
+	Committed func(topicID [16]byte, next map[int32]int64)
 	// Resume says how a person moves the position of a stopped partition, exact when
 	// where the log starts will not do. By default that is the command for PostgreSQL.
 	Resume  func(partition int32, to int64, exact bool) string
@@ -94,7 +94,7 @@ func (o Options) withDefaults() Options {
 		o.BatchBytes = BatchBytes
 	}
 	if o.Committed == nil {
-		o.Committed = func(map[int32]int64) {}
+		o.Committed = func([16]byte, map[int32]int64) {}
 	}
 	if o.Resume == nil {
 		o.Resume = resumeCommand

@@ -17,7 +17,7 @@ func TestConsumerStoresRecordsInOrder(t *testing.T) {
 	committed := map[int32]int64{}
 	o := b.options()
 	o.BatchRows = 100
-	o.Committed = func(next map[int32]int64) {
+	o.Committed = func(_ [16]byte, next map[int32]int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		maps.Copy(committed, next)

@@ -101,5 +101,5 @@ func (s *session) tell(next map[int32]int64) {
 	}
 	s.telling.Lock()
 	defer s.telling.Unlock()
-	s.o.Committed(next)
+	s.o.Committed(s.topicID, next)
 }

@@ -22,10 +22,12 @@ func (s *Server) api(ctx *fasthttp.RequestCtx) {
 			"made it: Authorization: Bearer ffs_…"))
 		return
 	}
-	body, r := apiBody(ctx)
+	body, r := s.apiBody(ctx)
 	if r == nil {
 		var env *event.Envelope
-		if env, r = s.decoder.Server(body, ndjson(&ctx.Request.Header)); r == nil {
+		env, r = s.decoder.Server(body.bytes, ndjson(&ctx.Request.Header))
+		s.bodies.put(body)
+		if r == nil {
 			r = s.ownEvents(site, env)
 			if r == nil {
 				s.take(ctx, env, caller{at: s.options.Now(), site: site, secret: true}, nil)
@@ -45,46 +47,29 @@ func (s *Server) secretSite(h *fasthttp.RequestHeader) *sites.Site {
 	return s.options.Sites().BySecret(bytes.TrimSpace(secret))
 }
 
-// bounds lets only those send much whose secret is known.
-func (s *Server) bounds(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if path, _, _ := bytes.Cut(h.RequestURI(), []byte("?")); string(path) == apiPath &&
-		s.secretSite(h) != nil {
-		return fasthttp.RequestConfig{MaxRequestBodySize: 2 * APIBytesMax}
-	}
-	return fasthttp.RequestConfig{}
-}
-
 func ndjson(h *fasthttp.RequestHeader) bool {
 	media, _, _ := bytes.Cut(h.ContentType(), []byte(";"))
 	media = bytes.TrimSpace(media)
 	return asciiEqualFold(media, "application/x-ndjson") || asciiEqualFold(media, "application/jsonl")
 }
 
-func apiBody(ctx *fasthttp.RequestCtx) ([]byte, *event.Refusal) {
+// apiBody is read only after the secret was seen: nobody else may send much.
+func (s *Server) apiBody(ctx *fasthttp.RequestCtx) (*body, *event.Refusal) {
 	h := &ctx.Request.Header
 	if !goodType(h.ContentType()) && !ndjson(h) {
 		return nil, refusal(event.UnsupportedMediaType,
 			"Content-Type has to be application/json or application/x-ndjson")
 	}
-	tooLarge := refusal(event.BodyTooLarge, "body is larger than 1 MiB: send it in parts")
-	if len(ctx.PostBody()) > APIBytesMax {
-		return nil, tooLarge
-	}
-	encoding := h.ContentEncoding()
-	switch {
-	case len(encoding) == 0:
-		return ctx.PostBody(), nil
-	case !asciiEqualFold(encoding, "gzip"):
+	zipped := len(h.ContentEncoding()) > 0
+	if zipped && !asciiEqualFold(h.ContentEncoding(), "gzip") {
 		return nil, refusal(event.UnsupportedMediaType, "Content-Encoding can only be gzip")
 	}
-	body, err := ctx.Request.BodyGunzipWithLimit(APIBytesMax)
-	switch {
-	case err == fasthttp.ErrBodyTooLarge:
-		return nil, tooLarge
-	case err != nil:
-		return nil, refusal(event.BadRequest, "body is not gzip, as Content-Encoding says")
+	b, r := s.bodies.read(ctx, APIBytesMax)
+	if r != nil || !zipped {
+		return b, r
 	}
-	return body, nil
+	defer s.bodies.put(b)
+	return s.bodies.unzip(b, APIBytesMax)
 }
 
 // ownEvents moves events that name another site, or a time without a place in the

@@ -148,7 +148,7 @@ func TestOnlyWhoHasASecretMaySendMuch(t *testing.T) {
 	if got := send(secret, APIBytesMax+100); got != 413 {
 		t.Errorf("more than that: %d", got)
 	}
-	if got := send("ffs_wrong", APIBytesMax-100); got != 413 {
+	if got := send("ffs_wrong", APIBytesMax-100); got != 401 {
 		t.Errorf("a mebibyte without the secret: %d", got)
 	}
 	if got := send("ffs_wrong", 10); got != 401 {

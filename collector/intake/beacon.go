@@ -31,11 +31,14 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, refusal(event.UnsupportedMediaType,
 			"Content-Encoding is not taken: send plain JSON"))
 		return
-	case len(ctx.PostBody()) > BodyBytesMax:
-		s.refuse(ctx, bodyTooLarge())
+	}
+	body, r := s.bodies.read(ctx, BodyBytesMax)
+	if r != nil {
+		s.refuse(ctx, r)
 		return
 	}
-	env, r := s.decoder.Envelope(ctx.PostBody())
+	env, r := s.decoder.Envelope(body.bytes)
+	s.bodies.put(body)
 	if r != nil {
 		s.refuse(ctx, r)
 		return
@@ -120,8 +123,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 	s.encode(b, env, c, facts(ctx, env, c))
 	watched := s.watch.of(c.site.Name)
 	for _, r := range env.Refused {
-		s.count.refused[r.Reason].Inc()
-		watched.note(s.refused(c.site.Name, &r))
+		s.note(c.site.Name, &r)
 	}
 	if string(ctx.Request.Header.Peek(dryRunHeader)) == "1" {
 		s.dryRun(ctx, b, env)

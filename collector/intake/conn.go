@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -9,17 +10,14 @@ import (
 	"time"
 )
 
-// listener hands out connections that cost fewer system calls and timers.
-type listener struct{ net.Listener }
-
-// Accept leaves TLS as it is: after a timeout in the middle of a record it could not go on.
-func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+// plain reports whether a connection can go on after a timeout. TLS cannot: one may fall
+// into the middle of a record.
+func plain(c net.Conn) bool {
 	switch c.(type) {
 	case *net.TCPConn, *net.UnixConn:
-		return &conn{Conn: c}, err
+		return true
 	}
-	return c, err
+	return false
 }
 
 // conn is a connection that sets a deadline only when it comes nearer. fasthttp moves three
@@ -30,7 +28,11 @@ func (l listener) Accept() (net.Conn, error) {
 // One goroutine reads and writes; any may set deadlines and close.
 type conn struct {
 	net.Conn
+	exact       bool // its deadlines are passed on as they come
 	read, write deadline
+	inBody      bool   // while the handler reads a body
+	left        func() // called once when it is closed, nil: nothing
+	closed      atomic.Bool
 }
 
 // deadline in Unix nanoseconds: wanted is the caller's, armed the connection's own, never
@@ -64,9 +66,19 @@ func (d *deadline) over(err error, arm func(time.Time) error) bool {
 	return arm(time.Unix(0, wanted)) != nil
 }
 
-func (c *conn) SetReadDeadline(t time.Time) error { return c.read.set(t, c.Conn.SetReadDeadline) }
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.exact {
+		return c.Conn.SetReadDeadline(t)
+	}
+	return c.read.set(t, c.Conn.SetReadDeadline)
+}
 
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.write.set(t, c.Conn.SetWriteDeadline) }
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if c.exact {
+		return c.Conn.SetWriteDeadline(t)
+	}
+	return c.write.set(t, c.Conn.SetWriteDeadline)
+}
 
 func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
@@ -75,11 +87,19 @@ func (c *conn) SetDeadline(t time.Time) error {
 // Read lets the others go first. Whoever was answered by the same group commit has an answer
 // to write; by the time they have, this client's next request is there, and is read without
 // asking the kernel in vain, parking and being woken.
+//
+// Where the stream ends within a body it says unexpected: fasthttp would take that for the
+// end of the chunks.
 func (c *conn) Read(b []byte) (int, error) {
 	runtime.Gosched()
 	for {
 		n, err := c.Conn.Read(b)
-		if n > 0 || err == nil || c.read.over(err, c.Conn.SetReadDeadline) {
+		switch {
+		case n > 0 && err == io.EOF: // TLS says both at once
+			return n, nil
+		case err == io.EOF && c.inBody:
+			return n, io.ErrUnexpectedEOF
+		case n > 0 || err == nil || c.exact || c.read.over(err, c.Conn.SetReadDeadline):
 			return n, err
 		}
 	}
@@ -87,10 +107,17 @@ func (c *conn) Read(b []byte) (int, error) {
 
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	for err != nil && !c.write.over(err, c.Conn.SetWriteDeadline) {
+	for err != nil && !c.exact && !c.write.over(err, c.Conn.SetWriteDeadline) {
 		var more int
 		more, err = c.Conn.Write(b[n:])
 		n += more
 	}
 	return n, err
+}
+
+func (c *conn) Close() error {
+	if c.left != nil && !c.closed.Swap(true) {
+		c.left()
+	}
+	return c.Conn.Close()
 }

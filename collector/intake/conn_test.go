@@ -130,22 +130,34 @@ func TestWriteGoesOnAfterItsTimer(t *testing.T) {
 	})
 }
 
-// The conn of a real listener is ours, and TLS is not.
-func TestListenerLeavesOtherConnectionsAlone(t *testing.T) {
+// A connection that cannot go on after a timeout gets every deadline as it is set.
+func TestDeadlinesOfTLSArePassedOn(t *testing.T) {
+	server, _ := newTestServer(nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
 	go net.Dial("tcp", ln.Addr().String())
-	c, err := listener{ln}.Accept()
-	if _, ours := c.(*conn); err != nil || !ours {
-		t.Errorf("accepted a %T and %v", c, err)
+	c, err := server.newDoor(ln).Accept()
+	if err != nil || c.(*conn).exact {
+		t.Errorf("accepted a %T and %v, want one whose deadlines are kept", c, err)
 	}
 	one := make(oneConn, 1)
-	one <- &timers{}
-	if c, err := (listener{one}).Accept(); err != nil || c.(*timers) == nil {
-		t.Errorf("accepted a %T and %v", c, err)
+	ours, peer := net.Pipe()
+	defer peer.Close()
+	defer ours.Close()
+	count := &timers{Conn: ours}
+	one <- count
+	c, err = server.newDoor(one).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c.SetDeadline(time.Now().Add(time.Second))
+	}
+	if count.read != 3 || count.write != 3 {
+		t.Errorf("%d and %d deadlines of 3 are passed on", count.read, count.write)
 	}
 }
 

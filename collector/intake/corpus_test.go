@@ -225,7 +225,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		client, server := net.Pipe()
 		done := make(chan struct{})
-		go func() { s.http.ServeConn(server); server.Close(); close(done) }()
+		go func() { s.http.ServeConn(&conn{Conn: server}); server.Close(); close(done) }()
 		client.SetDeadline(time.Now().Add(time.Second))
 		go func() { client.Write(input); client.Close() }()
 		io.Copy(io.Discard, client)

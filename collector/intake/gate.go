@@ -100,7 +100,7 @@ func (s *Server) checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
 	}
 	switch string(h.Method()) {
 	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions:
-		if len(ctx.Request.Body()) > 0 {
+		if hasBody(&ctx.Request) {
 			return refusal(event.BadRequest, "only POST carries a body")
 		}
 	case fasthttp.MethodPost:
@@ -122,6 +122,28 @@ func (s *Server) checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
 		return refusal(event.ExpectationFailed, "Expect can only be 100-continue")
 	}
 	return checkHeaders(h.RawHeaders())
+}
+
+// expect answers Expect: 100-continue. A body whose declared length is too large need not
+// be sent; all else the handler decides, who knows more by then.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	limit := BodyBytesMax
+	if s.route(ctx) == &apiRoute {
+		limit = APIBytesMax
+	}
+	if ctx.Request.Header.ContentLength() <= limit {
+		return fasthttp.StatusContinue
+	}
+	s.setCORS(ctx)
+	s.refuse(ctx, unreadable(fasthttp.ErrBodyTooLarge, limit))
+	return ctx.Response.StatusCode()
+}
+
+func hasBody(r *fasthttp.Request) bool {
+	if r.IsBodyStream() {
+		return r.Header.ContentLength() != 0 // below: chunked
+	}
+	return len(r.Body()) > 0
 }
 
 // checkHeaders refuses folded lines, names that are no tokens, and a body whose

@@ -18,16 +18,19 @@ type counters struct {
 	refused map[event.Reason]*metrics.Counter
 	// sanitised counts values that were changed to be storable or left out.
 	sanitised *metrics.Counter
+	// turnedAway counts connections that did not come in; their refusals are among refused.
+	turnedAway *metrics.Counter
 	// forwarded counts X-Forwarded-For headers of trusted peers that made no sense.
 	forwarded *metrics.Counter
 }
 
 func newCounters(set *metrics.Set, http *fasthttp.Server) counters {
 	c := counters{
-		accepted:  map[string]*metrics.Counter{},
-		refused:   map[event.Reason]*metrics.Counter{},
-		sanitised: set.NewCounter("footfall_sanitised_total"),
-		forwarded: set.NewCounter("footfall_bad_forwarded_total"),
+		accepted:   map[string]*metrics.Counter{},
+		refused:    map[event.Reason]*metrics.Counter{},
+		sanitised:  set.NewCounter("footfall_sanitised_total"),
+		turnedAway: set.NewCounter("footfall_refused_connections_total"),
+		forwarded:  set.NewCounter("footfall_bad_forwarded_total"),
 	}
 	for _, t := range []string{event.TransportBeacon, event.TransportFetch, event.TransportPixel,
 		event.TransportAPI} {
@@ -38,9 +41,6 @@ func newCounters(set *metrics.Set, http *fasthttp.Server) counters {
 	}
 	set.NewGauge("footfall_connections", func() float64 {
 		return float64(http.GetOpenConnectionsCount())
-	})
-	set.NewGauge("footfall_rejected_connections_total", func() float64 {
-		return float64(http.GetRejectedConnectionsCount())
 	})
 	return c
 }

@@ -7,11 +7,6 @@ import "github.com/valyala/fasthttp"
 // poison overwrites what fasthttp will use again for the next request, so that tests
 // under the race detector see who kept a part of it beyond the handler.
 func poison(ctx *fasthttp.RequestCtx) {
-	spoil := func(b []byte) {
-		for i := range b {
-			b[i] = '!'
-		}
-	}
 	h := &ctx.Request.Header
 	for name, value := range h.All() {
 		if string(name) != fasthttp.HeaderConnection { // that one is a constant of fasthttp's
@@ -19,5 +14,11 @@ func poison(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	spoil(h.RequestURI())
-	spoil(ctx.Request.Body())
+}
+
+// spoil does it to the memory of a body.
+func spoil(b []byte) {
+	for i := range b {
+		b[i] = '!'
+	}
 }

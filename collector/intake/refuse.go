@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"strconv"
 	"time"
 
@@ -91,9 +90,14 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *event.Refusal) { s.refuseOf
 
 // refuseOf does the same for a known site.
 func (s *Server) refuseOf(ctx *fasthttp.RequestCtx, site string, r *event.Refusal) {
+	s.note(site, r)
+	setRefusal(ctx, r, answer{})
+}
+
+// note counts a refusal and keeps it for whoever asks.
+func (s *Server) note(site string, r *event.Refusal) {
 	s.count.refused[r.Reason].Inc()
 	s.watch.of(site).note(s.refused(site, r))
-	setRefusal(ctx, r, answer{})
 }
 
 func (s *Server) refused(site string, r *event.Refusal) Refused {
@@ -139,20 +143,7 @@ func setJSON(ctx *fasthttp.RequestCtx, a answer) {
 func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Reset()
 	s.setCORS(ctx)
-	r := refusal(event.BadRequest, "this is not HTTP/1.1 as we speak it")
-	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
-		r = refusal(event.RequestTimeout, "the request did not arrive in time")
-	} else if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
-		r = refusal(event.HeaderTooLarge, "request line and headers are larger than "+
-			strconv.Itoa(headerBytesMax)+" bytes")
-	} else if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-		r = bodyTooLarge()
-	}
-	s.refuse(ctx, r)
-}
-
-func bodyTooLarge() *event.Refusal {
-	return refusal(event.BodyTooLarge, "body is larger than "+strconv.Itoa(BodyBytesMax)+" bytes")
+	s.refuse(ctx, unreadable(err, BodyBytesMax))
 }
 
 // appendRefusal tells the sender why Append did not store, and whoever runs the

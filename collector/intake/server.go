@@ -46,7 +46,6 @@ const (
 	BodyBytesMax    = 64 << 10 // what a browser lets a page send while it unloads
 	RecordsBytesMax = 1 << 20  // of all records of one envelope, encoded
 	headerBytesMax  = 8 << 10  // request line and headers: holds a pixel's query
-	connectionsMax  = 20_000   // each holds some 20 KiB while it waits
 )
 
 // Facts is what a request tells about its sender beside the event.
@@ -102,10 +101,13 @@ type Server struct {
 	http      *fasthttp.Server
 	decoder   event.Decoder
 	buffers   buffers
+	bodies    bodies
 	count     counters
 	waiting   waiting
-	life      context.Context // of Append: longer than any request
-	end       context.CancelFunc
+	// connectionsMax is the constant, but in tests.
+	connectionsMax int
+	life           context.Context // of Append: longer than any request
+	end            context.CancelFunc
 }
 
 // New makes a server that listens nowhere yet.
@@ -129,7 +131,7 @@ func New(o Options) *Server {
 		o.Metrics = metrics.NewSet()
 	}
 	s := &Server{options: o, addresses: newLimiter(o.AddressRate),
-		watch: newWatch(o.Metrics)}
+		watch: newWatch(o.Metrics), connectionsMax: connectionsMax}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.http = s.newHTTP()
 	s.count = newCounters(o.Metrics, s.http)
@@ -148,9 +150,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:      s.Handler,
 		ErrorHandler: s.refuseUnread,
 		ConnState:    s.waiting.state,
-		// The server API's bodies may be larger.
-		HeaderReceived: s.bounds,
-		Logger:         httpLog{s.options.Logger},
+		Logger:       httpLog{s.options.Logger},
 		// The whole request has to arrive within this, so that slow senders cannot
 		// hold connections.
 		ReadTimeout:  5 * time.Second,
@@ -158,14 +158,18 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		// Longer than the 60 seconds for which common proxies keep a connection, so
 		// that it is the proxy who closes: a request never meets a closing door.
 		IdleTimeout: 75 * time.Second,
-		// Twice the limit that beacon() holds: a body a little too large is read to
-		// its end, so that its sender sees the answer and not a reset connection.
-		MaxRequestBodySize: 2 * BodyBytesMax,
+		// Bodies are read by us, once the headers are found to be good: see bodies.
+		// fasthttp itself makes room for as much as a header declares. Of a stream it
+		// reads this much ahead, and it knows no lower figure.
+		StreamRequestBody:  true,
+		MaxRequestBodySize: 1,
 		// Caps the headers: more is 431.
 		ReadBufferSize: headerBytesMax,
 		// Holds all answers but the snippet, and every open connection has one.
 		WriteBufferSize: 1 << 10,
-		Concurrency:     connectionsMax,
+		// The door holds the limit; a worker that has closed its connection is free a
+		// moment later.
+		Concurrency: connectionsMax + 1000,
 		// Spreads long-lived connections over instances and frees their buffers.
 		MaxRequestsPerConn: 1000,
 		// A form is no beacon; parsing it would cost memory for nothing.
@@ -180,11 +184,13 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		// Nobody asks for the time of a request here but through Options.Now.
 		LazyRequestTime: true,
 		// TCPKeepalive is not needed: Go's listeners have it on, with 15 seconds.
+		// A body that is refused for its length before it was sent need not be sent.
+		ExpectHandler: s.expect,
 	}
 }
 
 // Serve answers requests from ln until Shutdown, then returns nil.
-func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(listener{ln}) }
+func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(s.newDoor(ln)) }
 
 // answerMax is how long senders have to take the answers of a shutdown out of time.
 const answerMax = time.Second

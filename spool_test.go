@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -102,6 +103,17 @@ func TestSpoolVerifyTellsOfADamagedHeader(t *testing.T) {
 	if status != exitProblem || !strings.Contains(out, "makes it again; records 1 to 3 behind it") ||
 		!strings.Contains(out, "3 records, 0 missing, 0 in files") {
 		t.Errorf("status %d, %s", status, out)
+	}
+}
+
+func TestASecondCollectorSaysWhoHasTheSpool(t *testing.T) {
+	clean(t)
+	dir := filepath.Join(spooled(t), "spool")
+	status, out := footfall(t, "collector", "--brokers", "127.0.0.1:1", "--spool", dir,
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	want := fmt.Sprintf("footfall: %s is in use by process %d: stop it, or choose another directory\n", dir, os.Getpid())
+	if status != exitProblem || out != want {
+		t.Errorf("status %d, %q; want %q", status, out, want)
 	}
 }
 

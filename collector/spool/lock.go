@@ -18,8 +18,11 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is in use by process %d: stop it, or choose another directory",
-		e.Dir, e.PID)
+	who := "another process"
+	if e.PID > 0 {
+		who = "process " + strconv.Itoa(e.PID)
+	}
+	return fmt.Sprintf("%s is in use by %s: stop it, or choose another directory", e.Dir, who)
 }
 
 // Lock takes a directory for this process until unlock is called or the process
@@ -39,10 +42,12 @@ func Lock(dir string) (unlock func() error, err error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
 		return nil, &LockedError{Dir: dir, PID: pid}
 	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
+	// In this order: on a full disk there may be no room for a file that was emptied.
+	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
+	if _, err = f.WriteAt(pid, 0); err == nil {
+		err = f.Truncate(int64(len(pid)))
 	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
 	}
 	return func() error {

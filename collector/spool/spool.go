@@ -38,7 +38,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,6 +49,7 @@ import (
 	"footfall/event"
 
 	"github.com/VictoriaMetrics/metrics"
+	"golang.org/x/sys/unix"
 )
 
 // Errors of Append. All mean that nothing was acknowledged.
@@ -149,11 +152,11 @@ func Open(o Options) (*Spool, error) {
 			o.MaxBytes, 2*o.SegmentBytes)
 	}
 	if err := MakeDir(o.Dir, 0o700); err != nil {
-		return nil, err
+		return nil, unusable(o.Dir, err)
 	}
 	unlock, err := Lock(o.Dir)
 	if err != nil {
-		return nil, err
+		return nil, unusable(o.Dir, err)
 	}
 	s := &Spool{
 		o: o, unlock: unlock,
@@ -165,10 +168,27 @@ func Open(o Options) (*Spool, error) {
 	s.register()
 	if err := s.recover(); err != nil {
 		unlock()
-		return nil, fmt.Errorf("open spool %s: %w", o.Dir, err)
+		return nil, unusable(o.Dir, err)
 	}
 	go s.write()
 	return s, nil
+}
+
+// unusable says what to do about a directory in which there can be no spool.
+func unusable(dir string, err error) error {
+	if _, ok := errors.AsType[*LockedError](err); ok {
+		return err
+	}
+	advice := ""
+	switch {
+	case errors.Is(err, unix.EROFS):
+		advice = ": mount it for writing, or choose another directory"
+	case errors.Is(err, fs.ErrPermission):
+		advice = fmt.Sprintf(": give it to user %d, or choose another directory", os.Geteuid())
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		advice = ": make room on its disk, or choose another directory"
+	}
+	return fmt.Errorf("open spool %s: %w%s", dir, err, advice)
 }
 
 func (s *Spool) register() {

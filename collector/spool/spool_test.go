@@ -623,6 +623,31 @@ func TestWatermarkIsOfItsOwnSpool(t *testing.T) {
 	}
 }
 
+// A full disk has no room for a second file; only a watermark makes room.
+func TestAWatermarkIsStoredOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	s := open(t, options(t.TempDir()))
+	w := s.Watermark()
+	for _, next := range []uint64{123456, 7, 99, 1 << 60} {
+		if err := w.Store(t.Context(), next); err != nil {
+			t.Fatalf("store %d: %v", next, err)
+		}
+		if n, err := w.Load(t.Context()); n != next || err != nil {
+			t.Errorf("Load: %d, %v; want %d", n, err, next)
+		}
+		if err := os.Symlink("/dev/full", w.path+".tmp"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := open(t, options(t.TempDir())).Watermark()
+	if err := os.Symlink("/dev/full", other.path+".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Store(t.Context(), 5); err == nil {
+		t.Error("a first watermark was stored where there is no room for it")
+	}
+}
+
 func FuzzGroup(f *testing.F) {
 	f.Add(appendCommit(appendRecord(appendRecord(nil, 7, []byte("a")), 8, []byte("bc")), 8))
 	f.Add([]byte("\xff\xff\xff\xff garbage"))

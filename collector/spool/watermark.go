@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"footfall/event"
 )
 
@@ -49,20 +51,38 @@ func (w *Watermark) Load(context.Context) (uint64, error) {
 	return f.Next, nil
 }
 
-// Store replaces the file in one step.
+// Store replaces the file, in one step where the disk has room for two.
 func (w *Watermark) Store(_ context.Context, next uint64) error {
 	b, err := json.Marshal(watermarkFile{Spool: w.id.String(), Next: next})
 	if err != nil {
 		return fmt.Errorf("encode watermark: %w", err)
 	}
 	tmp := w.path + ".tmp"
-	if err := writeFileSync(tmp, b); err != nil {
+	err = writeFileSync(tmp, b)
+	if errors.Is(err, unix.ENOSPC) {
+		// A full disk has no room for a second file, and without a watermark no segment may
+		// go. One torn by a loss of power here is one that is not there.
+		err = errors.Join(overwriteSync(w.path, b), os.Remove(tmp))
+	} else if err == nil {
+		err = os.Rename(tmp, w.path)
+	}
+	if err != nil {
 		return fmt.Errorf("write watermark: %w", err)
 	}
-	if err := os.Rename(tmp, w.path); err != nil {
-		return fmt.Errorf("replace watermark: %w", err)
-	}
 	return nil
+}
+
+// overwriteSync changes a file in its place, for which a full disk has room.
+func overwriteSync(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Truncate(int64(len(b)))
+	}
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func writeFileSync(path string, b []byte) error {

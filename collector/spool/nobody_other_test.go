@@ -1,0 +1,5 @@
+//go:build !linux
+
+package spool
+
+func becomeNobody() { panic("run as an ordinary user") }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ type sinkSettings struct {
 	bin, dir, database, brokers, naive, connect, json, plot string
 	rounds, rows, naiveRows, connectRows, partitions        int
 	fill, without                                           string
+	freshSeconds                                            int
+	only                                                    bool // freshness
 }
 
 // runMax ends a side that gets nowhere.
@@ -42,6 +45,8 @@ func benchSink(ctx context.Context, args []string) error {
 	f.IntVar(&s.connectRows, "connect-rows", 100_000, "rows of a run of Kafka Connect")
 	f.IntVar(&s.partitions, "partitions", 4, "partitions of the topic")
 	f.StringVar(&s.fill, "fill", "0,5000000,20000000", "rows in the table before a run, for the curve; empty: no curve")
+	f.IntVar(&s.freshSeconds, "fresh-seconds", 8, "length of a run that measures freshness; 0: none")
+	f.BoolVar(&s.only, "only-freshness", false, "nothing but freshness")
 	f.StringVar(&s.without, "without", "", "sides to leave out: their names' beginnings, with commas")
 	f.StringVar(&s.json, "json", "", "file for the figures")
 	f.StringVar(&s.plot, "plot", "", "file for a picture (SVG)")
@@ -161,6 +166,9 @@ func (b *sinkBench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer b.db.close()
+	if b.s.only {
+		return b.finish(b.freshness(ctx))
+	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
@@ -178,9 +186,18 @@ func (b *sinkBench) run(ctx context.Context) (err error) {
 	r.Rows = b.s.rows
 	r.Sides, r.Ratios = pairUp(b.runs, sinkSides, sinkComparisons)
 	r.prepared(b.events)
-	if err := b.curves(ctx); err != nil {
+	if err := b.freshness(ctx); err != nil {
 		return err
 	}
+	return b.finish(b.curves(ctx))
+}
+
+// finish prints and saves the report, unless what came before failed.
+func (b *sinkBench) finish(err error) error {
+	if err != nil {
+		return err
+	}
+	r := &b.report
 	r.print(os.Stdout)
 	svg := bars(fmt.Sprintf("Rows a second into the product's table, server on one core, runs of %d", b.s.rows), r.Sides, r.Ratios)
 	if err := save(r, svg, b.s.json, b.s.plot); err != nil {
@@ -329,16 +346,18 @@ func (b *sinkBench) filled(ctx context.Context, rows int) (p point, err error) {
 
 // sinkReport is everything that was measured.
 type sinkReport struct {
-	Rows        int     `json:"rows"`
-	Sides       []side  `json:"sides"`
-	Ratios      []ratio `json:"ratios"`
-	Nanoseconds float64 `json:"prepare_ns_per_row"`
-	Allocs      float64 `json:"prepare_allocs_per_row"`
-	Bytes       float64 `json:"prepare_bytes_per_row"`
-	Disk        float64 `json:"disk_bytes_per_row"`
-	WAL         float64 `json:"wal_bytes_per_row"`
-	Partitions  []point `json:"by_partitions"`
-	Filled      []point `json:"by_rows_in_the_table"`
+	Rows        int         `json:"rows"`
+	Sides       []side      `json:"sides"`
+	Ratios      []ratio     `json:"ratios"`
+	Nanoseconds float64     `json:"prepare_ns_per_row"`
+	Allocs      float64     `json:"prepare_allocs_per_row"`
+	Bytes       float64     `json:"prepare_bytes_per_row"`
+	Disk        float64     `json:"disk_bytes_per_row"`
+	WAL         float64     `json:"wal_bytes_per_row"`
+	Partitions  []point     `json:"by_partitions"`
+	Filled      []point     `json:"by_rows_in_the_table"`
+	Freshness   []freshness `json:"freshness"`
+	Capacity    float64     `json:"capacity_rows_per_second"` // of the whole path, generator included
 }
 
 // prepared measures decoding and encoding.
@@ -375,6 +394,11 @@ func (r *sinkReport) grown() (x ratio, measured bool) {
 
 func (r *sinkReport) print(out *os.File) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	r.printFreshness(w)
+	if len(r.Sides) == 0 {
+		return
+	}
 	printSides(w, fmt.Sprintf("SIDE, server on one core, %d rows\tROWS/S", r.Rows), r.Sides, r.Ratios)
 	fmt.Fprintf(w, "\nONE ROW\tNS\tALLOCATIONS\tBYTES ALLOCATED\ndecode and encode\t%.0f\t%.3f\t%.0f\n", r.Nanoseconds, r.Allocs, r.Bytes)
 	fmt.Fprintf(w, "\nONE ROW\tDISK BYTES\tWAL BYTES\nwith its indexes\t%.0f\t%.0f\n", r.Disk, r.WAL)
@@ -392,12 +416,26 @@ func (r *sinkReport) print(out *os.File) {
 	if x, measured := r.grown(); measured {
 		fmt.Fprintf(w, "\n%s\t%.2f\tgoal %.2f\t%s\n", x.Name, x.Median, x.Goal, x.verdict())
 	}
-	w.Flush()
+}
+
+func (r *sinkReport) printFreshness(w io.Writer) {
+	if len(r.Freshness) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nFRESHNESS, 2xx to visible row\tEVENTS/S\tP50 MS\tP99 MS\tBY METRIC P50\tP99\tGOAL P99\tQUIET RUNS\tVERDICT\n")
+	for _, f := range r.Freshness {
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%d of %d\t%s\n", f.Name, f.Rate, 1000*f.P50, 1000*f.P99,
+			1000*f.P50Metric, 1000*f.P99Metric, 1000*f.Goal, f.Kept, f.All, f.verdict())
+	}
+	fmt.Fprintf(w, "capacity\t%.0f\n", r.Capacity)
 }
 
 func (r *sinkReport) good() bool {
 	x, measured := r.grown()
 	ok := r.Allocs <= rowAllocsGoal && (!measured || x.verdict() == "met")
+	for _, f := range r.Freshness {
+		ok = ok && f.verdict() == "met"
+	}
 	for _, x := range r.Ratios {
 		ok = ok && x.verdict() == "met"
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"footfall/collector"
+	"footfall/snippet"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -76,7 +77,7 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 	if err != nil {
 		return collector.Options{}, err
 	}
-	scripts, err := newScripts(sources)
+	scripts, err := newScripts(sources, snippet.Names(c.Names), c.Pinned, p.log.With("room", "snippet"))
 	if err != nil {
 		return collector.Options{}, err
 	}
@@ -92,6 +93,8 @@ func (c *collectorFlags) options(p *program, set *metrics.Set) (collector.Option
 		ClientHeader:   string(c.ClientHeader),
 		CountryDB:      string(c.CountryDB),
 		Scripts:        scripts.find,
+		Beacon:         c.Names.Beacon,
+		Pixel:          c.Names.Pixel,
 		Logger:         p.log,
 		Metrics:        set,
 	}, nil

@@ -24,6 +24,7 @@ import (
 	"footfall/collector/sites"
 	"footfall/event"
 	"footfall/sink/mongo"
+	"footfall/snippet"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -63,7 +64,13 @@ type mongoFlags struct {
 	MongoURL mongoURL `help:"MongoDB 5 or newer as a second store, or the only one: mongodb://user:password@host:port/database." placeholder:"URL"`
 }
 
+type namesFlags struct {
+	Names names `help:"What browsers ask the collector for, so that no name says what it is, like beacon=in,pixel=i.gif,script=n; the usual e, p.gif and f go on." placeholder:"KIND=NAME,…"`
+}
+
 type collectorFlags struct {
+	namesFlags
+	Pinned         string    `help:"Directory in which the snippet's files are kept, so that pages pinned to their bytes go on after an upgrade; several collectors may share it. None when left out." placeholder:"DIR"`
 	Partitions     count     `help:"Partitions of the topic when it has to be made." default:"12"`
 	Listen         address   `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
 	Sites          siteList  `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
@@ -103,6 +110,7 @@ type (
 	siteList   []string
 	hostList   []string // lower case, without a port
 	prefixes   []netip.Prefix
+	names      snippet.Names
 	header     string  // its name
 	rate       float64 // a second; 0 for no limit
 	duration   time.Duration
@@ -142,10 +150,18 @@ func collect[T any](p *problems, read func(string) (T, error)) kong.Option {
 		}))
 }
 
-// text is a value as it would stand in a flag; lists of the file are joined.
+// text is a value as it would stand in a flag; lists of the file are joined, and so are
+// mappings: of names to texts as pairs, of sites as their names.
 func text(v any) string {
 	if byName, ok := v.(map[string]any); ok {
-		return strings.Join(slices.Sorted(maps.Keys(byName)), ",") // of sites
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(byName)) {
+			if of, ok := byName[name].(string); ok {
+				name += "=" + of
+			}
+			parts = append(parts, name)
+		}
+		return strings.Join(parts, ",")
 	}
 	list, ok := v.([]any)
 	if !ok {
@@ -165,7 +181,7 @@ func kinds(p *problems) []kong.Option {
 		collect(p, readPrefixes), collect(p, readHeader), collect(p, readRate), collect(p, readDuration), collect(p, readRetention), collect(p, readTimeAgo),
 		collect(p, readBrokers), collect(p, readDatabaseURL), collect(p, readMongoURL), collect(p, readBaseURL),
 		collect(p, readFile), collect(p, readTypes), collect(p, readURL), collect(p, readSequence), collect(p, readLetter),
-		collect(p, readMechanism), collect(p, readPartition), collect(p, readOffset), collect(p, readPassword),
+		collect(p, readNames), collect(p, readMechanism), collect(p, readPartition), collect(p, readOffset), collect(p, readPassword),
 		collect(p, readBound), collect(p, readTable),
 	}
 }
@@ -335,6 +351,20 @@ func readHosts(s string) (list hostList, err error) {
 		list = append(list, host)
 	}
 	return list, nil
+}
+
+func readNames(s string) (names, error) {
+	var n snippet.Names
+	kinds := map[string]*string{"beacon": &n.Beacon, "pixel": &n.Pixel, "script": &n.Script}
+	for pair := range strings.SplitSeq(s, ",") {
+		kind, name, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		p := kinds[kind]
+		if p == nil || *p != "" || name == "" {
+			return names{}, fmt.Errorf("%q is not a list like beacon=in,pixel=i.gif,script=n", s)
+		}
+		*p = name
+	}
+	return names(n), n.Check()
 }
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)

@@ -62,6 +62,19 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 	}
 }
 
+func TestNamesAreReadFromTheFile(t *testing.T) {
+	clean(t)
+	file := writeFile(t, "names: {beacon: in, pixel: i.gif}\nsites:\n  shop:\n    ip: cut\n")
+	c, err := settings(t, "up", "--config", file)
+	if want := (names{Beacon: "in", Pixel: "i.gif"}); err != nil || c.Up.Names != want {
+		t.Errorf("%+v, %v", c.Up.Names, err)
+	}
+	file = writeFile(t, "names: {beacon: p.gif}\n")
+	if _, err := settings(t, "up", "--config", file); err == nil || !strings.Contains(err.Error(), "the name of the pixel already") {
+		t.Errorf("a beacon called p.gif: %v", err)
+	}
+}
+
 func TestDatabaseURLIsReadFromTheUsualVariableToo(t *testing.T) {
 	clean(t)
 	t.Setenv("DATABASE_URL", "postgres://usual")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -14,28 +15,41 @@ import (
 
 // scripts are the files of the snippet: f.js with the defaults, f.SITE.js as the site
 // wants it, f.HASH.js each of them for ever, f-NAME.HASH.js the extensions. A site's is
-// built when somebody first asks for it; sites that want the same share it. Safe for
+// built when somebody first asks for it; sites that want the same share it. With a name of
+// its own for the script the installation has each of them under that one too. Safe for
 // concurrent use.
 type scripts struct {
 	sites *sites.Source
+	names snippet.Names
+	old   *archive // nil: what an older version made is gone
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	builds map[string]map[string]intake.Script // by options, then by name
 }
 
-func newScripts(source *sites.Source) (*scripts, error) {
-	s := &scripts{sites: source, builds: map[string]map[string]intake.Script{}}
-	_, err := s.build(snippet.Options{})
+// newScripts builds the one with the defaults. The directory of the pinned may be "".
+func newScripts(source *sites.Source, names snippet.Names, pinned string,
+	log *slog.Logger) (*scripts, error) {
+	s := &scripts{sites: source, names: names, log: log, builds: map[string]map[string]intake.Script{}}
+	var err error
+	if s.old, err = openArchive(pinned); err != nil {
+		return nil, err
+	}
+	_, err = s.build(snippet.Options{})
 	return s, err
 }
 
 // find returns the file of a name, as the sites are now.
 func (s *scripts) find(name string) (intake.Script, bool) {
-	all := s.sites.Current()
+	if rest, ok := strings.CutPrefix(name, s.names.OrDefault().Script); ok {
+		name = snippet.DefaultNames.Script + rest
+	}
 	stem, ok := strings.CutSuffix(name, ".js")
-	if !ok {
+	if !ok || !strings.HasPrefix(name, snippet.DefaultNames.Script) {
 		return intake.Script{}, false
 	}
+	all := s.sites.Current()
 	if site := all.Get(strings.TrimPrefix(stem, "f.")); site != nil && strings.HasPrefix(stem, "f.") {
 		files, err := s.build(optionsOf(site))
 		return files["f.js"], err == nil
@@ -44,16 +58,13 @@ func (s *scripts) find(name string) (intake.Script, bool) {
 	if script, ok := files[name]; ok || err != nil {
 		return script, ok
 	}
-	if !strings.HasPrefix(name, "f") {
-		return intake.Script{}, false
-	}
 	for _, site := range all.Names() {
 		files, err := s.build(optionsOf(all.Get(site)))
 		if script, ok := files[name]; ok && err == nil && script.Frozen {
 			return script, true
 		}
 	}
-	return intake.Script{}, false
+	return s.old.find(name)
 }
 
 // optionsOf is what a site wants of its snippet.
@@ -68,6 +79,7 @@ func optionsOf(site *sites.Site) snippet.Options {
 
 // build returns the files of a bundle by name.
 func (s *scripts) build(o snippet.Options) (map[string]intake.Script, error) {
+	o.Names = s.names
 	for _, r := range snippet.Rules { // so that a default that is written out is the same build
 		if on, set := o.Rules[r.Name]; set && on == r.Default {
 			delete(o.Rules, r.Name)
@@ -88,6 +100,9 @@ func (s *scripts) build(o snippet.Options) (map[string]intake.Script, error) {
 		files["f-"+name+"."+b.Edition+".js"] = served(ext, true)
 		files["f-"+name+".js"] = served(ext, false)
 	}
+	if err := s.old.keep(files); err != nil {
+		s.log.Warn("snippet not kept for the next version", "err", err)
+	}
 	if len(s.builds) >= buildsMax {
 		clear(s.builds) // of sites that have changed, mostly
 	}
@@ -105,13 +120,15 @@ func served(s snippet.Script, frozen bool) intake.Script {
 
 // snippetCmd prints what goes into a page.
 type snippetCmd struct {
+	namesFlags
 	Collector baseURL `help:"The collector as browsers reach it." default:"http://127.0.0.1:8080" placeholder:"URL"`
 	Site      string  `help:"Site that the tag is of." default:"demo"`
 }
 
 // Run prints the tag, the pinned one, and the pixel for browsers without JavaScript.
 func (c *snippetCmd) Run(_ context.Context, p *program) error {
-	file, o := "f.js", snippet.Options{}
+	names := snippet.Names(c.Names).OrDefault()
+	file, o := names.Script+".js", snippet.Options{}
 	rules, err := readRules(p.settings)
 	if err != nil {
 		return err
@@ -122,8 +139,9 @@ func (c *snippetCmd) Run(_ context.Context, p *program) error {
 			return fmt.Errorf("print snippet: footfall.yaml has no site %q; it has %s", c.Site,
 				strings.Join(rules.Names(), ", "))
 		}
-		file, o = "f."+c.Site+".js", optionsOf(site)
+		file, o = names.Script+"."+c.Site+".js", optionsOf(site)
 	}
+	o.Names = names
 	b, err := snippet.Build(o)
 	if err != nil {
 		return err
@@ -132,12 +150,12 @@ func (c *snippetCmd) Run(_ context.Context, p *program) error {
 <script defer src="%[1]s/%[2]s" data-site="%[3]s"></script>
 
 <!-- or pinned to these bytes -->
-<script defer src="%[1]s/f.%[4]s.js" integrity="%[5]s"
+<script defer src="%[1]s/%[6]s.%[4]s.js" integrity="%[5]s"
         crossorigin="anonymous" data-site="%[3]s"></script>
 
 <!-- for browsers without JavaScript -->
-<noscript><img src="%[1]s/p.gif?site=%[3]s" alt="" width="1" height="1"
+<noscript><img src="%[1]s/%[7]s?site=%[3]s" alt="" width="1" height="1"
   referrerpolicy="no-referrer-when-downgrade"></noscript>
-`, c.Collector, file, c.Site, b.Core.Hash, b.Core.Integrity)
+`, c.Collector, file, c.Site, b.Core.Hash, b.Core.Integrity, names.Script, names.Pixel)
 	return err
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +11,8 @@ import (
 	"footfall/collector/sites"
 	"footfall/snippet"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func TestASiteMaySetEachRuleOfTheSnippet(t *testing.T) {
 	var names []string
@@ -22,7 +27,7 @@ func TestASiteMaySetEachRuleOfTheSnippet(t *testing.T) {
 }
 
 func TestScriptsAreThoseOfTheSites(t *testing.T) {
-	s, err := newScripts(sites.Named("shop", "blog"))
+	s, err := newScripts(sites.Named("shop", "blog"), snippet.Names{}, "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,5 +78,99 @@ func TestASiteWithRulesOfItsOwnHasASnippetOfItsOwn(t *testing.T) {
 	}
 	if _, err := sites.Parse([]byte("sites:\n  shop:\n    snippet: {fomrs: false}\n")); err == nil {
 		t.Error("a rule that does not exist was taken")
+	}
+}
+
+func TestNamesOfAnInstallationStandForTheUsualOnes(t *testing.T) {
+	s, err := newScripts(sites.Named("shop"), snippet.Names{Beacon: "in", Pixel: "i.gif", Script: "n"}, "", quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, ok := s.find("n.js")
+	if !ok {
+		t.Fatal("n.js is not served")
+	}
+	for _, text := range []string{`"in"`, `"i.gif`, `"n-*.`} {
+		if !strings.Contains(string(own.Body), text) {
+			t.Errorf("%s is not in the snippet", text)
+		}
+	}
+	_, rest, _ := strings.Cut(string(own.Body), `"n-*.`)
+	edition, _, _ := strings.Cut(rest, `"`)
+	for _, name := range []string{"f.js", "n.shop.js", "n." + own.Hash + ".js", "f." + own.Hash + ".js",
+		"n-vitals." + edition, "n-vitals.js"} {
+		if _, ok := s.find(name); !ok {
+			t.Errorf("%s is not served", name)
+		}
+	}
+	if _, ok := s.find("nn.js"); ok {
+		t.Error("nn.js is served")
+	}
+}
+
+func TestNamesThatMeanTwoThingsAreRefused(t *testing.T) {
+	for _, good := range []string{"beacon=in", "pixel=a,script=b,beacon=c", " script=news , beacon=x.y"} {
+		if _, err := readNames(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "in", "beacon=", "beacon=a/b", "beacon=..", "beacon=a,beacon=b", "bacon=a",
+		"beacon=x,pixel=x", "beacon=p.gif", "beacon=n.js", "script=n.js", "script=a.b", "beacon=a?b",
+		"beacon=" + strings.Repeat("x", 33)} {
+		if n, err := readNames(bad); err == nil {
+			t.Errorf("%q is read as %+v", bad, n)
+		}
+	}
+}
+
+func TestAPinnedSnippetOutlivesAnUpgrade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pinned")
+	old, err := newScripts(sites.Named("shop"), snippet.Names{}, dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, _ := old.find("f.js")
+	pinned := "f." + plain.Hash + ".js"
+	// An extension of then, which the pinned file asks for.
+	if err := os.WriteFile(filepath.Join(dir, "f-vitals.01234567.js"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	// Other names make other bytes, as another version would.
+	next := snippet.Names{Beacon: "in"}
+	for _, c := range []struct {
+		dir   string
+		found bool
+	}{{dir, true}, {"", false}} {
+		s, err := newScripts(sites.Named("shop"), next, c.dir, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now, _ := s.find("f.js"); now.Hash == plain.Hash {
+			t.Fatal("the new version is the old one")
+		}
+		script, ok := s.find(pinned)
+		if ok != c.found || ok && (!script.Frozen || len(script.Brotli) == 0) {
+			t.Errorf("kept in %q: %s is found: %v", c.dir, pinned, ok)
+		}
+		if ok && string(script.Body) != string(plain.Body) {
+			t.Error("the pinned file has other bytes now")
+		}
+		if script, ok := s.find("f-vitals.01234567.js"); ok != c.found || ok && string(script.Body) != "old" {
+			t.Errorf("kept in %q: its extension is found: %v", c.dir, ok)
+		}
+	}
+
+	if err := os.WriteFile(filepath.Join(dir, pinned), []byte("changed"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newScripts(sites.Named("shop"), next, dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{pinned, "f.0123456789abcdef.js", "f.../secret.js"} {
+		if _, ok := s.find(name); ok {
+			t.Errorf("%s is served", name)
+		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"footfall/sink/consume"
 	"footfall/sink/postgres"
 	"footfall/site"
+	"footfall/snippet"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -347,12 +348,12 @@ func (u *up) tell() error {
 	}
 	fmt.Fprintf(u.p.out, `
 Demo shop  %s/
-Your tag   <script defer src="%s/f.js" data-site="%s"></script>
+Your tag   <script defer src="%s/%s.js" data-site="%s"></script>
 Live view  %s/live
 Stop       Ctrl-C; every event is found again at the next start
 
 Look inside: psql '%s' -c 'select * from footfall.events'
-`, file.Site, file.Collector, u.cmd.Sites[0], file.Site, u.databaseURL)
+`, file.Site, file.Collector, snippet.Names(u.cmd.Names).OrDefault().Script, u.cmd.Sites[0], file.Site, u.databaseURL)
 	return nil
 }
 

@@ -67,6 +67,7 @@ type Options struct {
 	ClientHeader   string // in which they tell the client's address; "" means X-Forwarded-For
 	CountryDB      string // "" means the built-in one
 	Scripts        func(name string) (intake.Script, bool)
+	Beacon, Pixel  string           // further names of /e and /p.gif; none when left out
 	Now            func() time.Time // nil: time.Now
 	Logger         *slog.Logger
 	Metrics        *metrics.Set
@@ -137,6 +138,8 @@ func (c *Collector) makeIntake() error {
 		Append:         c.store.append,
 		Durability:     string(c.o.Durability),
 		Scripts:        c.o.Scripts,
+		Beacon:         c.o.Beacon,
+		Pixel:          c.o.Pixel,
 		TrustedProxies: c.o.TrustedProxies,
 		ClientHeader:   c.o.ClientHeader,
 		Now:            c.o.Now,

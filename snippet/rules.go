@@ -1,6 +1,7 @@
 package snippet
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -54,13 +55,41 @@ type Names struct {
 	Script string // without .js; default "f"
 }
 
-func (n Names) orDefault() Names {
-	for p, name := range map[*string]string{&n.Beacon: "e", &n.Pixel: "p.gif", &n.Script: "f"} {
-		if *p == "" {
-			*p = name
+// DefaultNames are what a collector answers to besides.
+var DefaultNames = Names{Beacon: "e", Pixel: "p.gif", Script: "f"}
+
+// OrDefault returns n with the defaults where nothing stands.
+func (n Names) OrDefault() Names {
+	return Names{cmp.Or(n.Beacon, DefaultNames.Beacon), cmp.Or(n.Pixel, DefaultNames.Pixel),
+		cmp.Or(n.Script, DefaultNames.Script)}
+}
+
+var goodName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,31}$`)
+
+// Check says what is wrong with the names: each has letters, digits, dashes, underscores
+// and dots, a script no dot, and none means two things.
+func (n Names) Check() error {
+	n = n.OrDefault()
+	kinds := []struct{ kind, name, usual string }{
+		{"beacon", n.Beacon, DefaultNames.Beacon}, {"pixel", n.Pixel, DefaultNames.Pixel},
+		{"script", n.Script, DefaultNames.Script}}
+	for _, k := range kinds {
+		switch {
+		case !goodName.MatchString(k.name):
+			return fmt.Errorf("%s %q is no name: 1 to 32 letters, digits, dots, dashes and underscores",
+				k.kind, k.name)
+		case k.kind == "script" && strings.Contains(k.name, "."):
+			return fmt.Errorf("script %q has to be without its .js and without a dot", k.name)
+		case k.kind != "script" && strings.HasSuffix(k.name, ".js"):
+			return fmt.Errorf("%s %q ends like a script", k.kind, k.name)
+		}
+		for _, other := range kinds {
+			if other.kind != k.kind && (k.name == other.name || k.name == other.usual) {
+				return fmt.Errorf("%s %q is the name of the %s already", k.kind, k.name, other.kind)
+			}
 		}
 	}
-	return n
+	return nil
 }
 
 // Kept are the query keys that tell where a visit comes from.
@@ -72,7 +101,7 @@ func (o Options) defines() (map[string]string, error) {
 	for _, key := range o.Query {
 		kept = append(kept, regexp.QuoteMeta(key))
 	}
-	names := o.Names.orDefault()
+	names := o.Names.OrDefault()
 	words := map[string]string{
 		"VERSION":  strconv.Quote(Version),
 		"ENDPOINT": strconv.Quote(names.Beacon),

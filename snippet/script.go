@@ -24,7 +24,8 @@ type Script struct {
 	Integrity string // "sha384-…" of Body, for the integrity attribute
 }
 
-func newScript(body []byte) (Script, error) {
+// Packed makes the Script of a body, such as an older version has built.
+func Packed(body []byte) (Script, error) {
 	short, long := sha256.Sum256(body), sha512.Sum384(body)
 	s := Script{
 		Body:      body,

@@ -57,17 +57,17 @@ func Build(o Options) (Bundle, error) {
 			return Bundle{}, err
 		}
 		sum.Write(body)
-		if b.Extensions[name], err = newScript(body); err != nil {
+		if b.Extensions[name], err = Packed(body); err != nil {
 			return Bundle{}, err
 		}
 	}
 	b.Edition = hex.EncodeToString(sum.Sum(nil)[:4])
-	words["EXTENSIONS"] = strconv.Quote(o.Names.orDefault().Script + "-*." + b.Edition + ".js")
+	words["EXTENSIONS"] = strconv.Quote(o.Names.OrDefault().Script + "-*." + b.Edition + ".js")
 	body, err := bundle("src/main.js", words, api.FormatIIFE)
 	if err != nil {
 		return Bundle{}, err
 	}
-	b.Core, err = newScript(body)
+	b.Core, err = Packed(body)
 	return b, err
 }
 

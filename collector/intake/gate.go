@@ -47,8 +47,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	method := string(ctx.Method())
 	switch {
 	case r == nil:
-		s.refuse(ctx, refusal(event.NotFound,
-			"this is a Footfall collector: POST /e, GET /p.gif, GET /f.js, POST /api/events"))
+		s.refuse(ctx, refusal(event.NotFound, elsewhere(ctx.Request.Header.RequestURI())))
 	case method == fasthttp.MethodOptions:
 		preflight(ctx, r.allow)
 	case !strings.Contains(r.allow, method):
@@ -57,6 +56,15 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	default:
 		r.answer(s, ctx)
 	}
+}
+
+// elsewhere says what is wrong with a path that leads nowhere.
+func elsewhere(uri []byte) string {
+	path, _, _ := bytes.Cut(uri, []byte("?"))
+	if bytes.HasSuffix(path, []byte(".js")) {
+		return "no such snippet: /f.js is the one of now; with --pinned a collector keeps those of older versions"
+	}
+	return "this is a Footfall collector: POST /e, GET /p.gif, GET /f.js, POST /api/events"
 }
 
 func (s *Server) route(ctx *fasthttp.RequestCtx) *route {
@@ -68,6 +76,14 @@ func (s *Server) route(ctx *fasthttp.RequestCtx) *route {
 		return &pixelRoute
 	case apiPath:
 		return &apiRoute
+	case "/":
+		return nil
+	}
+	switch name := path[1:]; string(name) { // an installation's own
+	case s.options.Beacon:
+		return &beaconRoute
+	case s.options.Pixel:
+		return &pixelRoute
 	}
 	if bytes.HasSuffix(path, []byte(".js")) {
 		if _, ok := s.options.Scripts(string(path[1:])); ok {

@@ -65,6 +65,38 @@ func TestScriptIsServedCompressedAndCached(t *testing.T) {
 	}
 }
 
+func TestAnInstallationsOwnNamesAnswerLikeTheUsualOnes(t *testing.T) {
+	t.Parallel()
+	s, kept := newTestServer(func(o *Options) { o.Beacon, o.Pixel = "in", "i.gif" })
+	for uri, want := range map[string]int{"/in": 204, "/e": 204, "/": 404, "/in/": 404, "/IN": 404} {
+		body := `{"site":"shop","type":"custom","name":"n"}`
+		if got := (request{method: "POST", uri: uri, body: body}).send(s).StatusCode(); got != want {
+			t.Errorf("POST %s: %d, want %d", uri, got, want)
+		}
+	}
+	for uri, want := range map[string]int{"/i.gif": 200, "/p.gif": 200, "/in": 405, "/i.png": 404} {
+		if got := (request{method: "GET", uri: uri + "?site=shop&url=https://shop.example/"}).send(s).StatusCode(); got != want {
+			t.Errorf("GET %s: %d, want %d", uri, got, want)
+		}
+	}
+	if len(kept.records) != 4 {
+		t.Errorf("%d records are stored, want 4", len(kept.records))
+	}
+	plain, _ := newTestServer(nil)
+	if got := (request{method: "POST", uri: "/"}).send(plain).StatusCode(); got != 404 {
+		t.Errorf("without names of its own, POST /: %d, want 404", got)
+	}
+}
+
+func TestASnippetOfAnOlderVersionIsRefusedWithAWord(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestServer(nil)
+	resp := request{method: "GET", uri: "/f.0123456789abcdef.js?v=1"}.send(s)
+	if resp.StatusCode() != 404 || !bytes.Contains(resp.Body(), []byte("--pinned")) {
+		t.Errorf("got %s", resp)
+	}
+}
+
 func TestAPixelTakesWhatABeaconWould(t *testing.T) {
 	t.Parallel()
 	s, kept := newTestServer(nil)

@@ -83,6 +83,9 @@ type Options struct {
 	Append func(ctx context.Context, records [][]byte) error
 	// Scripts finds what is served under a path below the root, like "f.js".
 	Scripts func(name string) (Script, bool)
+	// Beacon and Pixel are further names of /e and /p.gif, without the slash; none when
+	// left out.
+	Beacon, Pixel string
 	// TrustedProxies may tell the client's address in ClientHeader, which is
 	// X-Forwarded-For when left out; no other header is looked at. A peer on a Unix socket
 	// is trusted always.

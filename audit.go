@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"footfall/collector/spool"
@@ -47,6 +48,7 @@ type audit struct {
 	*postgres.Audit
 	InTopic *int64           `json:"in_topic"` // records behind the positions; null: not asked
 	InSpool *waitingSpool    `json:"in_spool"` // of the running up; null: there is none
+	Behind  []int32          `json:"behind"`   // partitions with unread records that are older than Within; null: not asked
 	Mongo   *sink.Comparison `json:"mongo"`    // null: not asked, or it could not be read
 }
 
@@ -83,6 +85,8 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		if err := c.behind(ctx, p, &found); err != nil {
 			return err
 		}
+	} else if !ok {
+		found.doubt(time.Duration(c.Within))
 	}
 	if c.Mongo {
 		c.compare(ctx, p, store, &found)
@@ -137,7 +141,13 @@ func (c *auditCmd) behind(ctx context.Context, p *program, found *audit) error {
 	if err != nil {
 		return err
 	}
+	old, err := consume.OffsetsAt(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log},
+		found.At.Add(-time.Duration(c.Within)))
+	if err != nil {
+		return err
+	}
 	n := int64(0)
+	found.Behind = []int32{}
 	for _, t := range r.Partitions {
 		next := t.Start
 		for _, a := range found.Partitions {
@@ -149,9 +159,24 @@ func (c *auditCmd) behind(ctx context.Context, p *program, found *audit) error {
 			found.Problems = append(found.Problems, postgres.AuditProblem{Check: "topic", Detail: why})
 		}
 		n += max(0, t.End-max(next, t.Start))
+		if until, answers := old[t.Partition]; !answers || next < until {
+			found.Behind = append(found.Behind, t.Partition)
+		}
 	}
 	found.InTopic = &n
+	if len(found.Behind) > 0 {
+		found.AcquitSpools()
+	}
 	return nil
+}
+
+// doubt says of numbers that are not here what only the brokers can tell.
+func (a *audit) doubt(within time.Duration) {
+	for i := range a.Problems {
+		if p := &a.Problems[i]; p.Check == "spool" {
+			p.Detail += fmt.Sprintf(" (or a partition of the topic is more than %s behind: --brokers tells)", within)
+		}
+	}
 }
 
 // print writes a line of each account, then the problems, then the verdict.
@@ -205,6 +230,10 @@ func (a *audit) print(w io.Writer) error {
 	}
 	if a.InTopic != nil {
 		line([]string{"topic"}, "topic   %d records wait for the sink", *a.InTopic)
+	}
+	if len(a.Behind) > 0 {
+		line(nil, "behind  partitions %s: what waits there is old enough to hold any number that is not here, so none is called missing",
+			strings.Trim(fmt.Sprint(a.Behind), "[]"))
 	}
 	if m := a.Mongo; m != nil {
 		line([]string{"mongo"}, "mongo   %d documents, %d rows in %d minutes from %s to %s, received since %s%s",

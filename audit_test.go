@@ -84,3 +84,22 @@ func TestAuditTellsPeopleAndCron(t *testing.T) {
 		t.Errorf("without a database: status %d, said\n%s", status, out)
 	}
 }
+
+// TestAuditCallsNothingMissingThatAPartitionBehindMayHave is a sink that hangs with one of
+// its partitions, while the numbers of the others go on.
+func TestAuditCallsNothingMissingThatAPartitionBehindMayHave(t *testing.T) {
+	s := newRead(t, map[int32]int64{0: 10, 1: 10, 2: 4, 3: 10})
+	pgtest.Exec(t, s.url, `insert into footfall.arrivals (spool_id, seqs, at)
+		values (gen_random_uuid(), '{[1,5),[7,9)}', now() - interval '20 minutes')`)
+	wantText(t, s.run(exitOK, "audit --within 0s"), "6 records wait for the sink", "ok behind partitions 2:",
+		"8 accepted (numbers from 1) = 6 arrived + 2 on the way + 0 missing")
+	const missing = "BAD spool: "
+	// What waits there is younger than ten minutes, and the numbers were passed before.
+	wantText(t, s.run(exitProblem, "audit"), missing, "numbers 5 to 6 were accepted and are not here")
+	pgtest.Exec(t, s.url, "update footfall.sink_offsets set first_offset = 10, next_offset = 10")
+	wantText(t, s.run(exitProblem, "audit --within 0s"), missing, "0 on the way + 2 missing")
+	if status, out := command(t, "audit", "--data", t.TempDir(), "--database-url", s.url); status != exitProblem ||
+		!strings.Contains(out, "more than 10m0s behind: --brokers tells") {
+		t.Errorf("without brokers: status %d, said\n%s", status, out)
+	}
+}

@@ -176,3 +176,26 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	r.Settings = settings(ctx, admin, o.Topic)
 	return r, nil
 }
+
+// OffsetsAt returns for each partition the offset of its first record from t on, by the
+// time that its collector gave it; what lies before is older. Partitions that do not
+// answer are left out.
+func OffsetsAt(ctx context.Context, o Options, t time.Time) (map[int32]int64, error) {
+	o = o.withDefaults()
+	client, err := o.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	listed, err := kadm.NewClient(client.Client).ListOffsetsAfterMilli(ctx, t.UnixMilli(), o.Topic)
+	if err != nil && len(listed) == 0 {
+		return nil, fmt.Errorf("list offsets of %s: %w", t.UTC().Format(time.RFC3339), client.Explain(err))
+	}
+	offsets := map[int32]int64{}
+	listed.Each(func(l kadm.ListedOffset) {
+		if l.Err == nil && l.Partition >= 0 {
+			offsets[l.Partition] = l.Offset
+		}
+	})
+	return offsets, nil
+}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,7 @@ type Audit struct {
 	// Since is where the examination of the ledger and the rows begins; zero: at the
 	// beginning. Sums and spools are examined whole in any case.
 	Since       time.Time        `json:"since,omitzero"`
+	At          time.Time        `json:"at"` // of the snapshot
 	Partitions  []AuditPartition `json:"partitions"`
 	Rows        int64            `json:"rows"`    // in the table
 	Counted     int64            `json:"counted"` // inserted less erased, as the transactions counted
@@ -45,6 +47,10 @@ type AuditPartition struct {
 // AuditSpool is what has arrived from one collector's spool. Accepted is the numbers
 // from First to Last that were given to accepted events, as far as the newest arrival
 // tells; of them Arrived are here, Missing ought to be, and the rest is on its way.
+//
+// A number is missing when a later one arrived AuditOptions.Within ago: a collector sends
+// them in order, so this one was in Kafka by then, in some partition. Whether sinks have
+// read all of them as far as that, only Kafka tells; see AcquitSpools.
 type AuditSpool struct {
 	Spool    event.UUID `json:"spool"`
 	First    int64      `json:"first"`
@@ -83,6 +89,9 @@ func (s *Store) Audit(ctx context.Context, o AuditOptions) (*Audit, error) {
 	}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead,
 		AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "select now()").Scan(&a.At); err != nil {
+			return err
+		}
 		for _, check := range []func(context.Context, pgx.Tx) error{
 			a.partitions, a.lines, a.letters, a.sums, a.rows, a.spools,
 		} {
@@ -97,6 +106,18 @@ func (s *Store) Audit(ctx context.Context, o AuditOptions) (*Audit, error) {
 	}
 	return a.Audit, nil
 }
+
+// AcquitSpools calls every number on its way that was called missing: for a caller who
+// knows that a partition has unread records that are older than AuditOptions.Within.
+func (a *Audit) AcquitSpools() {
+	for i := range a.Spools {
+		sp := &a.Spools[i]
+		sp.OnTheWay, sp.Missing, sp.Gaps = sp.OnTheWay+sp.Missing, 0, nil
+	}
+	a.Problems = slices.DeleteFunc(a.Problems, func(p AuditProblem) bool { return p.Check == spoolCheck })
+}
+
+const spoolCheck = "spool"
 
 type auditor struct {
 	*Audit
@@ -331,7 +352,7 @@ func (a *auditor) spools(ctx context.Context, tx pgx.Tx) error {
 		sp.OnTheWay, sp.Gaps = open-sp.Missing, nil
 		for i := range from {
 			sp.Gaps = append(sp.Gaps, [2]int64{from[i], to[i]})
-			a.problem("spool", "%s: numbers %d to %d were accepted and are not here; if the collector "+
+			a.problem(spoolCheck, "%s: numbers %d to %d were accepted and are not here; if the collector "+
 				"still has them: footfall spool replay --from %d --to %d", sp.Spool, from[i], to[i], from[i], to[i])
 		}
 		a.Spools = append(a.Spools, sp)

@@ -75,7 +75,7 @@ type collectorFlags struct {
 	Listen         address   `help:"Address of the collector: beacon, pixel, snippet." default:"127.0.0.1:8080"`
 	Sites          siteList  `help:"Sites whose events are taken, by name. What each of them wants stands in footfall.yaml." default:"demo" placeholder:"SITE,…"`
 	Hosts          hostList  `help:"Names under which the collector is reached; a request for another gets 421. Any when left out." placeholder:"HOST,…"`
-	AddressRate    rate      `help:"Events a second that one public address may send; 0 for no limit." default:"100"`
+	AddressRate    rate      `help:"Events and other requests a second that one public address may send; a wrong secret counts for a second of them. 0 for no limit." default:"100"`
 	SiteRate       rate      `help:"Events a second of a site without a rate of its own; 0 for no limit." default:"0"`
 	TrustedProxies prefixes  `help:"Proxies whose word on the client's address is believed, as networks." placeholder:"CIDR,…"`
 	ClientHeader   header    `help:"The one header in which they tell it; doctor --proxy shows what came of it." default:"X-Forwarded-For" placeholder:"NAME"`

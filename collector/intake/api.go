@@ -13,9 +13,10 @@ import (
 const APIBytesMax = 1 << 20
 
 // api takes events from a server that has its site's secret.
-func (s *Server) api(ctx *fasthttp.RequestCtx) {
-	site := s.secretSite(&ctx.Request.Header)
+func (s *Server) api(ctx *fasthttp.RequestCtx, c caller) {
+	site := c.site
 	if site == nil {
+		s.addresses.takeSecond(c.client, c.at)
 		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 		ctx.SetConnectionClose() // a body of any size may be behind this
 		s.refuse(ctx, refusal(event.BadSecret, "send the site's secret, as `footfall secret` "+
@@ -30,7 +31,7 @@ func (s *Server) api(ctx *fasthttp.RequestCtx) {
 		if r == nil {
 			r = s.ownEvents(site, env)
 			if r == nil {
-				s.take(ctx, env, caller{at: s.options.Now(), site: site, secret: true}, nil)
+				s.take(ctx, env, caller{at: c.at, site: site, secret: true}, nil)
 				return
 			}
 		}

@@ -16,11 +16,7 @@ import (
 )
 
 // beacon takes an envelope of events.
-func (s *Server) beacon(ctx *fasthttp.RequestCtx) {
-	c := s.callerOf(ctx)
-	if s.overRate(ctx, c) {
-		return
-	}
+func (s *Server) beacon(ctx *fasthttp.RequestCtx, c caller) {
 	h := &ctx.Request.Header
 	switch {
 	case !goodType(h.ContentType()):
@@ -76,10 +72,11 @@ func (s *Server) callerOf(ctx *fasthttp.RequestCtx) caller {
 }
 
 // overRate answers 429 to an address that has sent too much, before anything is read.
-// Each request counts as one event at first; take adds the others.
+// Each request counts as one event at first, whatever becomes of it; admit adds the others.
+// Who shows a secret is not asked: it cannot be guessed, and a server sends for many.
 func (s *Server) overRate(ctx *fasthttp.RequestCtx, c caller) bool {
 	if wait := s.addresses.over(c.client, c.at); wait > 0 {
-		s.refuse(ctx, refusal(event.AddressRate, "too many events from one address: send again later"))
+		s.refuse(ctx, refusal(event.AddressRate, "too many requests from one address: send again later"))
 		setRetry(ctx, wait)
 		return true
 	}
@@ -138,7 +135,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 		return // the buffer is Append's for ever
 	}
 	if s.options.Durability == "memory" {
-		ctx.Response.Header.Set("X-Footfall-Durability", "memory")
+		ctx.Response.Header.Set(durabilityHeader, "memory")
 	}
 	s.countAccepted(b, env)
 	watched.accepted.Add(len(b.records))
@@ -172,7 +169,7 @@ func (s *Server) some(b *buffer, env *event.Envelope, each bool) answer {
 	if each {
 		return answer{Results: results(b, env)}
 	}
-	return answer{Refused: list(env.Refused)}
+	return answer{Refused: refusedOf(env.Refused)}
 }
 
 // facts copies what enriching needs out of the request. Of a site's server it tells
@@ -258,7 +255,7 @@ func (s *Server) countAccepted(b *buffer, env *event.Envelope) {
 }
 
 func (s *Server) dryRun(ctx *fasthttp.RequestCtx, b *buffer, env *event.Envelope) {
-	a := answer{Accepted: new(len(b.records)), Refused: list(env.Refused), Client: s.addressOf(ctx)}
+	a := answer{Accepted: new(len(b.records)), Refused: refusedOf(env.Refused), Client: s.addressOf(ctx)}
 	for _, record := range b.records {
 		_, value := event.SplitRecord(record)
 		a.Events = append(a.Events, value)

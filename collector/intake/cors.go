@@ -5,8 +5,9 @@ import (
 )
 
 const (
-	reasonHeader = "X-Footfall-Reason"
-	dryRunHeader = "X-Footfall-Dry-Run"
+	reasonHeader     = "X-Footfall-Reason"
+	dryRunHeader     = "X-Footfall-Dry-Run"
+	durabilityHeader = "X-Footfall-Durability"
 )
 
 // setCORS lets every page read the answer. That is safe because no answer depends
@@ -21,7 +22,7 @@ func (s *Server) setCORS(ctx *fasthttp.RequestCtx) {
 // request pays for making them so.
 var everyAnswer = [...]struct{ name, value []byte }{
 	{[]byte(fasthttp.HeaderAccessControlAllowOrigin), []byte("*")},
-	{[]byte(fasthttp.HeaderAccessControlExposeHeaders), []byte(reasonHeader + ", Retry-After")},
+	{[]byte(fasthttp.HeaderAccessControlExposeHeaders), []byte(reasonHeader + ", " + durabilityHeader + ", Retry-After")},
 	{[]byte("Cross-Origin-Resource-Policy"), []byte("cross-origin")}, // for pages with COEP
 	{[]byte(fasthttp.HeaderCacheControl), []byte("no-store")},
 	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},

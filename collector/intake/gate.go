@@ -23,7 +23,7 @@ const (
 // route is one path: what it takes and who answers.
 type route struct {
 	allow  string // the header's value
-	answer func(*Server, *fasthttp.RequestCtx)
+	answer func(*Server, *fasthttp.RequestCtx, caller)
 }
 
 var (
@@ -38,14 +38,21 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	defer poison(ctx)
 	defer s.contain(ctx)
 	s.setCORS(ctx)
-	if r := s.checkRequest(ctx); r != nil {
+	bad := s.checkRequest(ctx)
+	if bad != nil {
 		ctx.SetConnectionClose() // whoever speaks like this may have more to smuggle
-		s.refuse(ctx, r)
+	}
+	r, c := s.route(ctx), s.callerOf(ctx)
+	if r == &apiRoute {
+		c.site = s.secretSite(&ctx.Request.Header)
+	}
+	if c.site == nil && s.overRate(ctx, c) {
 		return
 	}
-	r := s.route(ctx)
 	method := string(ctx.Method())
 	switch {
+	case bad != nil:
+		s.refuse(ctx, bad)
 	case r == nil:
 		s.refuse(ctx, refusal(event.NotFound, elsewhere(ctx.Request.Header.RequestURI())))
 	case method == fasthttp.MethodOptions:
@@ -54,7 +61,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, r.allow)
 		s.refuse(ctx, refusal(event.MethodNotAllowed, "this path takes "+r.allow))
 	default:
-		r.answer(s, ctx)
+		r.answer(s, ctx, c)
 	}
 }
 

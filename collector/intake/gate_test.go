@@ -97,7 +97,7 @@ func checkCommonHeaders(t *testing.T, name string, resp *fasthttp.Response) {
 	t.Helper()
 	for header, want := range map[string]string{
 		"Access-Control-Allow-Origin":   "*",
-		"Access-Control-Expose-Headers": "X-Footfall-Reason, Retry-After",
+		"Access-Control-Expose-Headers": "X-Footfall-Reason, X-Footfall-Durability, Retry-After",
 		"Cross-Origin-Resource-Policy":  "cross-origin",
 		"X-Content-Type-Options":        "nosniff",
 		"Set-Cookie":                    "",

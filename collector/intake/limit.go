@@ -70,6 +70,12 @@ func (l *limiter) take(a netip.Addr, now time.Time, n int) {
 	l.visit(a, func(s *slot) { s.debt = s.with(now, n, l.rate) })
 }
 
+// takeSecond adds a whole second's worth, for what nobody does by mistake often: ten at
+// once, then one a second.
+func (l *limiter) takeSecond(a netip.Addr, now time.Time) {
+	l.take(a, now, max(1, int(l.rate)))
+}
+
 func (l *limiter) visit(a netip.Addr, do func(*slot)) {
 	if l.rate == 0 || !limited(a) {
 		return

@@ -3,13 +3,17 @@ package intake
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/valyala/fasthttp"
 
 	"footfall/collector/sites"
 	"footfall/event"
@@ -165,5 +169,84 @@ func TestASiteHasARate(t *testing.T) {
 	}
 	if got := post(`{"site":"calm"}`).send(s).StatusCode(); got != 204 {
 		t.Errorf("calm gets %d", got)
+	}
+}
+
+// Whatever a request asks for, it counts for its address; and a wrong secret counts for a
+// second.
+func TestEveryRequestOfAnAddressCounts(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]request{
+		"404":              {method: "GET", uri: "/nothing"},
+		"405":              {method: "PUT", uri: "/e"},
+		"405 of a path":    {method: "GET", uri: "/e"},
+		"421":              {method: "GET", uri: "/p.gif?site=shop", headers: []string{"Host", "other.example"}},
+		"400":              {method: "GET", uri: "x"},
+		"a preflight":      {method: "OPTIONS", uri: "/api/events"},
+		"the snippet":      {method: "GET", uri: "/f.js"},
+		"405 of the API":   {method: "GET", uri: "/api/events"},
+		"an unknown site":  post(`{"site":"other"}`),
+		"what is no JSON":  post(`{`),
+		"a pixel of ours":  {method: "GET", uri: "/p.gif?site=shop"},
+		"a beacon of ours": post(`{"site":"shop"}`),
+	} {
+		s, _ := newTestServer(func(o *Options) { o.AddressRate = 10 })
+		r.peer = "203.0.113.7"
+		for i := range 101 { // ten seconds' worth, and the one that passes the limit
+			if got := r.send(s).StatusCode(); got == 429 {
+				t.Fatalf("%s: request %d is refused already", name, i)
+			}
+		}
+		resp := r.send(s)
+		if resp.StatusCode() != 429 || string(resp.Header.Peek(reasonHeader)) != "address_rate" || len(resp.Header.Peek("Retry-After")) == 0 {
+			t.Errorf("%s: the last gets %d %s", name, resp.StatusCode(), resp.Body())
+		}
+		r.peer = "10.0.0.7"
+		if got := r.send(s).StatusCode(); got == 429 {
+			t.Errorf("%s: a private address is limited", name)
+		}
+	}
+}
+
+func TestWrongSecretsAreLimitedHarder(t *testing.T) {
+	t.Parallel()
+	s, _, secret := newAPIServer(t)
+	s.addresses = newLimiter(100)
+	wrong := apiCase{body: `{}`, headers: []string{"Authorization", "Bearer ffs_guess"}}.request(secret)
+	right := apiCase{body: `{}`}.request(secret)
+	wrong.peer, right.peer = "203.0.113.7", "203.0.113.7"
+	got := map[int]int{}
+	for range 50 {
+		got[wrong.send(s).StatusCode()]++
+	}
+	if got[401] > 11 || got[401] < 9 || got[401]+got[429] != 50 {
+		t.Errorf("answers to wrong secrets are %v, want ten at once", got)
+	}
+	if resp := right.send(s); resp.StatusCode() != 200 {
+		t.Errorf("the right secret from the same address gets %d %s", resp.StatusCode(), resp.Body())
+	}
+	wrong.peer = "203.0.113.8"
+	if resp := wrong.send(s); resp.StatusCode() != 401 {
+		t.Errorf("another address gets %d", resp.StatusCode())
+	}
+}
+
+// What is no HTTP counts for its peer, but not for a proxy.
+func TestWhatCannotBeReadCountsToo(t *testing.T) {
+	t.Parallel()
+	for peer, limited := range map[string]bool{"203.0.113.7": true, "198.51.100.1": false, "127.0.0.1": false} {
+		s, _ := newTestServer(func(o *Options) {
+			o.AddressRate, o.TrustedProxies = 1, []netip.Prefix{netip.MustParsePrefix("198.51.100.1/32")}
+		})
+		got := map[int]int{}
+		for range 20 {
+			var ctx fasthttp.RequestCtx
+			ctx.Init(&fasthttp.Request{}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(peer), 1)), nil)
+			s.refuseUnread(&ctx, errors.New("nonsense"))
+			got[ctx.Response.StatusCode()]++
+		}
+		if limited != (got[429] > 5) || got[400] < 10 {
+			t.Errorf("%s gets %v", peer, got)
+		}
 	}
 }

@@ -15,11 +15,7 @@ const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff" +
 // pixel takes the events of the query. A refusal is no image, so that the page's
 // onerror runs. HEAD is refused: it would have to count or not to count, and
 // whoever asks gets no picture either way.
-func (s *Server) pixel(ctx *fasthttp.RequestCtx) {
-	c := s.callerOf(ctx)
-	if s.overRate(ctx, c) {
-		return
-	}
+func (s *Server) pixel(ctx *fasthttp.RequestCtx, c caller) {
 	_, query, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
 	env, r := s.decoder.Query(query)
 	if r != nil {

@@ -97,11 +97,8 @@ func (s *Server) refuseOf(ctx *fasthttp.RequestCtx, site string, r *event.Refusa
 // note counts a refusal and keeps it for whoever asks.
 func (s *Server) note(site string, r *event.Refusal) {
 	s.count.refused[r.Reason].Inc()
-	s.watch.of(site).note(s.refused(site, r))
-}
-
-func (s *Server) refused(site string, r *event.Refusal) Refused {
-	return Refused{At: s.options.Now().UTC(), Site: site, Reason: r.Reason, Detail: r.Detail}
+	s.watch.of(site).refused.Inc()
+	s.recent.note(Refused{At: s.options.Now().UTC(), Site: site, Reason: r.Reason, Detail: r.Detail})
 }
 
 // setRetry tells in whole seconds when to come again.
@@ -121,7 +118,7 @@ func setRefusal(ctx *fasthttp.RequestCtx, r *event.Refusal, a answer) {
 	setJSON(ctx, a)
 }
 
-func list(all []event.Refusal) []refused {
+func refusedOf(all []event.Refusal) []refused {
 	out := make([]refused, len(all))
 	for i, r := range all {
 		out[i] = refused{max(r.Index, 0), r.Reason, r.Detail}
@@ -143,6 +140,11 @@ func setJSON(ctx *fasthttp.RequestCtx, a answer) {
 func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Reset()
 	s.setCORS(ctx)
+	// Whatever the headers say, they may not be all: the peer counts, unless it is a proxy.
+	peer := peerAddress(ctx.RemoteAddr())
+	if !s.trusted(peer) && s.overRate(ctx, caller{at: s.options.Now(), client: peer}) {
+		return
+	}
 	s.refuse(ctx, unreadable(err, BodyBytesMax))
 }
 

@@ -18,7 +18,7 @@ type Script struct {
 // script serves a file of the snippet. A name that is moved on with each version is
 // asked for again after an hour and, in the background, used for a day more; a frozen
 // one never changes, so that a page can pin it with an integrity attribute.
-func (s *Server) script(ctx *fasthttp.RequestCtx) {
+func (s *Server) script(ctx *fasthttp.RequestCtx, _ caller) {
 	name, _, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
 	script, _ := s.options.Scripts(strings.TrimPrefix(name, "/"))
 	h := &ctx.Response.Header

@@ -105,6 +105,7 @@ type Server struct {
 	decoder   event.Decoder
 	buffers   buffers
 	bodies    bodies
+	recent    recent
 	count     counters
 	waiting   waiting
 	// connectionsMax is the constant, but in tests.

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,25 +9,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"footfall/collector/sites"
-	"footfall/event"
 )
 
 const (
-	refusalsKept = 64      // of each site
-	detailMax    = 200     // bytes of a kept detail
 	seriesMax    = 500     // sites with counters of their own; the others share some
 	othersSeries = "other" // their label
 	siteShare    = 4096    // appends of one site that may wait for the disk: half the spool's
 )
-
-// Refused is one refusal, as its site's owner may want to see it. It tells nothing of
-// the visitor.
-type Refused struct {
-	At     time.Time    `json:"at"`
-	Site   string       `json:"site,omitempty"` // "" when it was not known
-	Reason event.Reason `json:"reason"`
-	Detail string       `json:"detail"`
-}
 
 // watched is what the server remembers of one site. A site that a new file no longer
 // has keeps its series: counters that vanish are worse than some that rest.
@@ -36,10 +23,6 @@ type watched struct {
 	accepted, refused *metrics.Counter
 	waiting           atomic.Int64 // appends
 	owes              atomic.Int64 // a debt
-
-	mu     sync.Mutex
-	recent []Refused // a ring
-	next   int
 }
 
 // watch is all of them. It is safe for concurrent use.
@@ -79,21 +62,6 @@ func (w *watch) of(site string) *watched {
 	return s
 }
 
-func (s *watched) note(r Refused) {
-	s.refused.Inc()
-	if len(r.Detail) > detailMax {
-		r.Detail = r.Detail[:detailMax]
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.recent) < refusalsKept {
-		s.recent = append(s.recent, r)
-		return
-	}
-	s.recent[s.next] = r
-	s.next = (s.next + 1) % refusalsKept
-}
-
 // over reports how long the site has to wait by its rate (0: no limit), and counts n
 // events when it has not.
 func (s *watched) over(now time.Time, n int, rate float64) time.Duration {
@@ -122,27 +90,6 @@ func (s *watched) enter() bool {
 }
 
 func (s *watched) leave() { s.waiting.Add(-1) }
-
-// Refusals returns the newest refusals of a site, the newest first: 64 at most. With
-// "" they are those of all sites and of requests whose site was not known.
-func (s *Server) Refusals(site string) []Refused {
-	s.watch.mu.RLock()
-	var of []*watched
-	for name, w := range s.watch.sites {
-		if site == "" || name == site {
-			of = append(of, w)
-		}
-	}
-	s.watch.mu.RUnlock()
-	all := []Refused{}
-	for _, w := range of {
-		w.mu.Lock()
-		all = append(all, w.recent...)
-		w.mu.Unlock()
-	}
-	slices.SortStableFunc(all, func(a, b Refused) int { return b.At.Compare(a.At) })
-	return all[:min(len(all), refusalsKept)]
-}
 
 // rateOf is how many events a second a site may send; 0 for no limit.
 func (s *Server) rateOf(site *sites.Site) float64 {

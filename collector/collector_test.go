@@ -24,11 +24,11 @@ type hung struct {
 	never   chan struct{}
 }
 
-func (hung) begin(context.Context) error      { return nil }
-func (h hung) run(context.Context) error      { <-h.never; return nil }
-func (hung) confirm(map[int32]int64)          {}
-func (hung) health() (refused, waiting error) { return nil, nil }
-func (hung) close() error                     { return nil }
+func (hung) begin(context.Context) error       { return nil }
+func (h hung) run(context.Context) error       { <-h.never; return nil }
+func (hung) confirm([16]byte, map[int32]int64) {}
+func (hung) health() (refused, waiting error)  { return nil, nil }
+func (hung) close() error                      { return nil }
 func (h hung) append(ctx context.Context, _ [][]byte) error {
 	h.entered <- true
 	<-ctx.Done()

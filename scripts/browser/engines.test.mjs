@@ -15,10 +15,11 @@ import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
 import proxies from './scenarios/proxies.mjs';
 import transport from './scenarios/transport.mjs';
+import vitals from './scenarios/vitals.mjs';
 
 const SCENARIOS = [
-  ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox, ...chromium,
-  ...proxies,
+  ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
+  ...vitals, ...chromium, ...proxies,
 ];
 const ENOUGH = 10; // each may wait for long
 const chosen = process.env.ENGINES?.split(',') ?? Object.keys(ENGINES);

@@ -146,6 +146,23 @@ func (a *admin) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// beside runs parts like together, and the admin listener until the last of them has ended:
+// an end has a health and metrics too.
+func (a *admin) beside(ctx context.Context, ln net.Listener, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	last, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- serve(last, ln, a.handler())
+	}()
+	err := together(ctx, parts...)
+	stop()
+	return errors.Join(err, <-ended)
+}
+
 // serve answers on ln until ctx ends.
 func serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,

@@ -21,8 +21,9 @@ type collectorCmd struct {
 	collectorFlags
 	adminFlags
 	tlsFlags
-	Durability durability `help:"What a 2xx means: spool (on this disk), kafka (acknowledged by all in-sync replicas; no disk is used) or memory (nothing: a crash loses events)." default:"spool"`
-	Spool      string     `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
+	Durability    durability `help:"What a 2xx means: spool (on this disk), kafka (acknowledged by all in-sync replicas; no disk is used) or memory (nothing: a crash loses events)." default:"spool"`
+	ShutdownDelay duration   `help:"How long to go on as before after SIGTERM, while /health/ready fails already: until load balancers have noticed." default:"0s"`
+	Spool         string     `help:"Directory of the spool; it has to outlive the process." default:"spool" placeholder:"DIR"`
 }
 
 // Validate says what is missing; kong calls it.
@@ -41,6 +42,7 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 	if o.Durability == collector.DurabilitySpool {
 		o.SpoolDir = c.Spool
 	}
+	o.ShutdownDelay = time.Duration(c.ShutdownDelay)
 	o.Topic, o.Partitions = c.Topic, int32(c.Partitions)
 	if o.Kafka, err = c.cluster(); err != nil {
 		return err
@@ -65,9 +67,7 @@ func (c *collectorCmd) Run(ctx context.Context, p *program) error {
 		"admin", adminLn.Addr().String(), "brokers", c.Brokers, "topic", c.Topic,
 		"sites", o.Sites.Current().Names(), "spool", c.Spool)
 	a := &admin{set: set, log: p.log, health: []health{collectorHealth(col)}, refusals: col.Refusals}
-	return together(ctx,
-		func(ctx context.Context) error { return col.Run(ctx, secure) },
-		func(ctx context.Context) error { return serve(ctx, adminLn, a.handler()) })
+	return a.beside(ctx, adminLn, func(ctx context.Context) error { return col.Run(ctx, secure) })
 }
 
 // options are the collector's that do not depend on where Kafka is.

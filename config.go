@@ -238,7 +238,7 @@ func readRate(s string) (rate, error) {
 
 func readDuration(s string) (duration, error) {
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
+	if err != nil || d < 0 {
 		return 0, fmt.Errorf("%q is not a duration like 15s or 2m", s)
 	}
 	return duration(d), nil

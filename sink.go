@@ -54,8 +54,7 @@ func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 		"brokers", c.Brokers, "topic", c.Topic, "group", c.Group,
 		"postgres", c.DatabaseURL != "", "mongo", c.MongoURL != "")
 	a := &admin{set: metrics.NewSet(), log: p.log}
-	parts := []func(context.Context) error{
-		func(ctx context.Context) error { return serve(ctx, ln, a.handler()) }}
+	var parts []func(context.Context) error
 	if c.DatabaseURL != "" {
 		s := sink.New(c.options(p, a.set, cluster, c.Topic, string(c.DatabaseURL)))
 		a.health, parts = append(a.health, sinkHealth("sink", s)), append(parts, s.Run)
@@ -72,7 +71,7 @@ func (c *sinkCmd) Run(ctx context.Context, p *program) error {
 		}
 		a.health, parts = append(a.health, h), append(parts, s.Run)
 	}
-	return together(ctx, parts...)
+	return a.beside(ctx, ln, parts...)
 }
 
 func (c *sinkFlags) options(p *program, set *metrics.Set, cluster kafka.Cluster, topic, databaseURL string) sink.Options {

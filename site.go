@@ -57,9 +57,8 @@ func (c *siteCmd) Run(ctx context.Context, p *program) error {
 		func(ctx context.Context) (refused, degraded error) {
 			return store.Ping(ctx), nil
 		}}}}
-	return together(ctx, pages.Run,
-		func(ctx context.Context) error { return serve(ctx, ln, pages) },
-		func(ctx context.Context) error { return serve(ctx, adminLn, a.handler()) })
+	return a.beside(ctx, adminLn, pages.Run,
+		func(ctx context.Context) error { return serve(ctx, ln, pages) })
 }
 
 // recent reads new rows for the live view.

@@ -230,15 +230,17 @@ func (u *up) serve(ctx context.Context) error {
 	defer cancel()
 	later, stopSink := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSink()
+	last, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAdmin()
 
 	pages := site.New(site.Options{Collector: u.url(u.collectorLn), Site: u.cmd.Sites[0],
 		Recent: recent(u.store), Logger: u.p.log.With("room", "site"), Metrics: u.set})
-	var people, sinking, keeping sync.WaitGroup
+	var people, sinking, keeping, watching sync.WaitGroup
 	ended := make(chan error, 6)
 	people.Go(func() { ended <- u.collector.Run(ctx, u.collectorLn) })
 	people.Go(func() { ended <- pages.Run(ctx) })
 	people.Go(func() { ended <- serve(ctx, u.siteLn, pages) })
-	people.Go(func() { ended <- serve(ctx, u.adminLn, u.admin().handler()) })
+	watching.Go(func() { ended <- serve(last, u.adminLn, u.admin().handler()) })
 	sinking.Go(func() { ended <- u.sink.Run(later) })
 	if u.postgres != nil {
 		keeping.Go(func() { ended <- u.keepDatabase(ctx) })
@@ -258,6 +260,8 @@ func (u *up) serve(ctx context.Context) error {
 	stopSink()
 	sinking.Wait()
 	keeping.Wait()
+	stopAdmin()
+	watching.Wait()
 	for len(ended) > 0 {
 		err = errors.Join(err, <-ended)
 	}

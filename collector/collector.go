@@ -67,10 +67,13 @@ type Options struct {
 	ClientHeader   string // in which they tell the client's address; "" means X-Forwarded-For
 	CountryDB      string // "" means the built-in one
 	Scripts        func(name string) (intake.Script, bool)
-	Beacon, Pixel  string           // further names of /e and /p.gif; none when left out
-	Now            func() time.Time // nil: time.Now
-	Logger         *slog.Logger
-	Metrics        *metrics.Set
+	Beacon, Pixel  string // further names of /e and /p.gif; none when left out
+	// ShutdownDelay is how long it goes on as before after its end was asked for, with a
+	// health that fails already, so that load balancers stop sending first.
+	ShutdownDelay time.Duration
+	Now           func() time.Time // nil: time.Now
+	Logger        *slog.Logger
+	Metrics       *metrics.Set
 }
 
 // Collector is a running collector. Its methods are safe for concurrent use.
@@ -156,10 +159,11 @@ const (
 	forwardMax = 3 * time.Second
 )
 
-// Run serves on ln and forwards until ctx ends. Then it stops listening, answers
-// what it has accepted, forwards for up to two more seconds, and closes the store;
-// what is left in a spool goes at the next start. It ends also when the disk does not answer,
-// after twelve seconds at most and with an error: whoever waits for that disk then gets 503.
+// Run serves on ln and forwards until ctx ends. Then Health fails, and after ShutdownDelay it
+// stops listening, answers what it has accepted, forwards for up to two more seconds, and
+// closes the store; what is left in a spool goes at the next start. It ends also when the disk
+// does not answer, after twelve seconds at most and with an error: whoever waits for that disk
+// then gets 503.
 func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	if err := c.store.begin(ctx); err != nil {
 		return errors.Join(err, c.store.close())
@@ -174,15 +178,23 @@ func (c *Collector) Run(ctx context.Context, ln net.Listener) error {
 	wg.Go(func() { c.o.Sites.Run(forwarding) })
 	wg.Go(func() { forwarded <- c.store.run(forwarding) })
 
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-serving:
-		err = fmt.Errorf("serve collector: %w", err)
-	case err = <-forwarded:
-		err = fmt.Errorf("forward: %w", err)
+	broken := func(until <-chan struct{}) error {
+		select {
+		case <-until:
+			return nil
+		case err := <-serving:
+			return fmt.Errorf("serve collector: %w", err)
+		case err := <-forwarded:
+			return fmt.Errorf("forward: %w", err)
+		}
 	}
+	err := broken(ctx.Done())
 	c.stopping.Store(true)
+	if err == nil && c.o.ShutdownDelay > 0 {
+		delay, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.o.ShutdownDelay)
+		err = broken(delay.Done())
+		cancel()
+	}
 	// A budget of its own, because ctx has ended.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerMax)
 	defer cancel()

@@ -81,3 +81,69 @@ func TestACollectorEndsAlthoughItsDiskHangs(t *testing.T) {
 		time.Sleep(11 * time.Second) // the server's worker pool looks for its end every ten
 	})
 }
+
+// calm is a store that keeps nothing and is well.
+type calm struct{}
+
+func (calm) begin(context.Context) error            { return nil }
+func (calm) append(context.Context, [][]byte) error { return nil }
+func (calm) run(ctx context.Context) error          { <-ctx.Done(); return nil }
+func (calm) confirm([16]byte, map[int32]int64)      {}
+func (calm) health() (refused, waiting error)       { return nil, nil }
+func (calm) close() error                           { return nil }
+
+// A load balancer has to see that the collector is going before it meets a closed door.
+func TestACollectorSaysThatItStopsBeforeItDoes(t *testing.T) {
+	_ = new(fasthttp.ResponseHeader).Header()
+	synctest.Test(t, func(t *testing.T) {
+		const delay = 7 * time.Second
+		c := &Collector{o: Options{Sites: sites.Named("shop"), Logger: slog.New(slog.DiscardHandler),
+			Metrics: metrics.NewSet(), ShutdownDelay: delay}, store: calm{}}
+		if err := c.makeIntake(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ln := fasthttputil.NewInmemoryListener()
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx, ln) }()
+		ask := func() (int, error) {
+			conn, err := ln.Dial()
+			if err != nil {
+				return 0, err
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "GET /p.gif?site=shop HTTP/1.1\r\nHost: c.example\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				return 0, err
+			}
+			return resp.StatusCode, nil
+		}
+		if code, err := ask(); code != 200 {
+			t.Fatalf("before: %d, %v", code, err)
+		}
+		if refused, _ := c.Health(); refused != nil {
+			t.Fatalf("before: %v", refused)
+		}
+		began := time.Now()
+		cancel()
+		synctest.Wait()
+		if refused, _ := c.Health(); refused == nil {
+			t.Error("health does not say that it stops")
+		}
+		time.Sleep(delay - time.Second)
+		if code, err := ask(); code != 200 {
+			t.Errorf("within the delay a new connection gets %d, %v", code, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < delay || took > delay+time.Second {
+			t.Errorf("it took %s, want the delay of %s", took, delay)
+		}
+		if _, err := ask(); err == nil {
+			t.Error("afterwards it still listens")
+		}
+		time.Sleep(11 * time.Second) // as above
+	})
+}

@@ -44,10 +44,12 @@ func TestAPartitionStopsWhenRetentionOvertakesTheSink(t *testing.T) {
 	b.produce(t, 0, 10, 1)
 	eventually(t, "not ready", func() bool { return c.Ready() != nil })
 	b.produce(t, 0, 11, 20)
+	held := o.Metrics.GetOrCreateGauge("footfall_sink_held_bytes", nil)
+	eventually(t, "all are in hand", func() bool { return held.Get() == 21*(overhead+3) })
 	if err := b.DeleteRecords(Topic, 0, 25); err != nil {
 		t.Fatal(err)
 	}
-	// Another consumer, say, stored the one record that this one has in hand.
+	// Another consumer, say, stored two of the records that this one has in hand.
 	m.mu.Lock()
 	m.next[0] = 12
 	m.mu.Unlock()

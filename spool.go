@@ -16,8 +16,8 @@ import (
 	"footfall/event"
 )
 
-// spoolCmd reads a spool, also beside the collector that has it open. It changes
-// nothing and takes no lock.
+// spoolCmd reads a spool, also beside the collector that has it open. It takes no lock,
+// and changes nothing but what lies in dead/.
 type spoolCmd struct {
 	dataFlags
 	Spool string   `help:"Directory of the spool; that of footfall up, spool below --data, when left out." placeholder:"DIR"`
@@ -29,6 +29,7 @@ type spoolCmd struct {
 	Verify spoolVerifyCmd `cmd:"" help:"Check every byte, and name the records that are missing; status 1 when some are."`
 	Replay spoolReplayCmd `cmd:"" help:"Pass the records on to Kafka once more; those that are rows stay one row."`
 	Dump   spoolDumpCmd   `cmd:"" help:"Print the records, one JSON object a line."`
+	Dead   spoolDeadCmd   `cmd:"" help:"The records that Kafka called too large even alone."`
 }
 
 // sequence is the number of a record, from 1; 0 when it was left out.

@@ -103,9 +103,9 @@ func New(o Options) (*Forwarder, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.DefaultProduceTopic(o.Topic),
-		// The topic may be made after us: a missing one is waited for like a missing
-		// broker. The default gives up after four tries.
-		kgo.UnknownTopicRetries(-1),
+		// A broker may hear of the topic late; one that stays unknown was deleted, and the
+		// next pass makes it again.
+		kgo.UnknownTopicRetries(2),
 		// Never reached, because admit stops before: a Produce that waits for room would
 		// not hear of our end.
 		kgo.MaxBufferedRecords(2 * inFlightMax),

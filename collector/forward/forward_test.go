@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,7 +27,8 @@ const topic = "events"
 // log is a spool of n records, and its watermark.
 type log struct {
 	n     int
-	large uint64 // number of a record that does not compress, 0 for none
+	grown chan *log // the log as it is later, with more records; may be nil
+	large uint64    // number of a record that does not compress, 0 for none
 	noise [4000]byte
 
 	mu       sync.Mutex
@@ -45,8 +47,13 @@ type logReader struct {
 
 func (r *logReader) Next(ctx context.Context) (Record, error) {
 	if int(r.next) > r.l.n {
-		<-ctx.Done()
-		return Record{}, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return Record{}, ctx.Err()
+		case l := <-r.l.grown:
+			r.l = l
+			return r.Next(ctx)
+		}
 	}
 	seq := r.next
 	r.next++
@@ -211,6 +218,29 @@ func TestFailedDeliveryBeginsAgainAndLosesNothing(t *testing.T) {
 	l.wait(t, 3001)
 	if n := f.stats.restarts.Get(); n == 0 {
 		t.Error("the refusals were not seen")
+	}
+}
+
+// Whoever deletes the topic under a collector finds it again, with what was sent since.
+func TestADeletedTopicIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	c, l := broker(t), &log{n: 10, grown: make(chan *log, 2)}
+	start(t, c, l, false, 0)
+	l.wait(t, 11)
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).DeleteTopic(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(l.grown) { // for the pass that finds the topic gone, and for the next
+		l.grown <- &log{n: 30}
+	}
+	l.wait(t, 31)
+	if _, total := consume(t, c, 20); total != 20 {
+		t.Errorf("%d records for 20", total)
 	}
 }
 

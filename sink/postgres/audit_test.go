@@ -154,6 +154,25 @@ func TestAuditWaitsForWhatIsOnTheWay(t *testing.T) {
 	}
 }
 
+// What a collector keeps aside is told in its place, and so has arrived.
+func TestWhatIsKeptAsideIsADeadLetterAndNotMissing(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	spool := event.NewUUID(time.Now())
+	list := encoded(events(3, today())...)
+	list[1] = event.AppendAside(nil, spool, 2, 3<<20)
+	write(t, s, spooled(spool, 1, part(0, 0, list...)))
+	wantCounts(t, url, counts{rows: 2, in: 3, inserted: 2, dead: 1, letters: 1})
+	detail := pgtest.Get[string](t, url, "select reason || ': ' || detail from footfall.dead_letters")
+	if !strings.HasPrefix(detail, "undecodable: the collector keeps the record aside") {
+		t.Errorf("dead letter says %s", detail)
+	}
+	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Spools[0].Arrived != 3 {
+		t.Errorf("spool is %+v, problems %q", a.Spools[0], a.Problems)
+	}
+}
+
 func TestAuditTakesAnExplanation(t *testing.T) {
 	t.Parallel()
 	s, url, spool := busy(t)

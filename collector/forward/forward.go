@@ -93,7 +93,7 @@ type Forwarder struct {
 
 type stats struct {
 	forwarded, restarts, dead *metrics.Counter
-	ackSeconds                *metrics.Histogram
+	ackSeconds                *metrics.PrometheusHistogram
 }
 
 // New makes a forwarder and its Kafka client. It does not connect: Run does.
@@ -131,7 +131,7 @@ func (f *Forwarder) register() {
 		forwarded:  m.NewCounter("footfall_forwarded_total"),
 		restarts:   m.NewCounter("footfall_forward_restarts_total"),
 		dead:       m.NewCounter("footfall_forward_dead_total"),
-		ackSeconds: m.NewHistogram("footfall_forward_ack_seconds"),
+		ackSeconds: m.NewPrometheusHistogram("footfall_forward_ack_seconds"),
 	}
 	m.NewGauge("footfall_forward_window_records", func() float64 {
 		f.mu.Lock()

@@ -137,6 +137,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, env *event.Envelope, c caller, t
 	if s.options.Durability == "memory" {
 		ctx.Response.Header.Set(durabilityHeader, "memory")
 	}
+	s.count.ack.Update(s.options.Now().Sub(c.at).Seconds())
 	s.countAccepted(b, env)
 	watched.accepted.Add(len(b.records))
 	if len(env.Refused) == 0 && thanks != nil {

@@ -9,6 +9,9 @@ import (
 	"footfall/event"
 )
 
+// ackBounds go from an fsync of a fast disk to the time after which senders give up.
+var ackBounds = []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+
 // counters are made once, so that the series exist from the start and counting
 // takes no lookup by name.
 type counters struct {
@@ -16,6 +19,9 @@ type counters struct {
 	accepted map[string]*metrics.Counter
 	// refused counts refused events, and requests that were refused as a whole.
 	refused map[event.Reason]*metrics.Counter
+	// ack is how long an accepted request took, from its headers to its answer: enriching,
+	// waiting for the fsync that it shares, and the fsync.
+	ack *metrics.PrometheusHistogram
 	// sanitised counts values that were changed to be storable or left out.
 	sanitised *metrics.Counter
 	// turnedAway counts connections that did not come in; their refusals are among refused.
@@ -28,6 +34,7 @@ func newCounters(set *metrics.Set, http *fasthttp.Server) counters {
 	c := counters{
 		accepted:   map[string]*metrics.Counter{},
 		refused:    map[event.Reason]*metrics.Counter{},
+		ack:        set.NewPrometheusHistogramExt("footfall_ack_seconds", ackBounds),
 		sanitised:  set.NewCounter("footfall_sanitised_total"),
 		turnedAway: set.NewCounter("footfall_refused_connections_total"),
 		forwarded:  set.NewCounter("footfall_bad_forwarded_total"),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -57,6 +58,28 @@ func TestAPanicCostsOneRequestOnly(t *testing.T) {
 	checkCommonHeaders(t, "panic", resp)
 	if s.count.refused[event.Internal].Get() != 1 {
 		t.Error("the panic was not counted")
+	}
+}
+
+// The time of an answer is a histogram that Prometheus can take quantiles of.
+func TestTheTimeOfAnAckIsMeasured(t *testing.T) {
+	t.Parallel()
+	set := metrics.NewSet()
+	at := now
+	s, kept := newTestServer(func(o *Options) {
+		o.Metrics, o.Now = set, func() time.Time { return at }
+		o.Enrich = func(*event.Event, Facts) { at = at.Add(3 * time.Millisecond) }
+	})
+	post(`{"site":"shop"}`).send(s)
+	kept.err = ErrFull
+	post(`{"site":"shop"}`).send(s) // no ack
+	var b bytes.Buffer
+	set.WritePrometheus(&b)
+	for _, line := range []string{`footfall_ack_seconds_bucket{le="0.0025"} 0`, `footfall_ack_seconds_bucket{le="0.005"} 1`,
+		"footfall_ack_seconds_count 1", "footfall_ack_seconds_sum 0.003"} {
+		if !strings.Contains(b.String(), line+"\n") {
+			t.Errorf("%s is missing in\n%s", line, b.String())
+		}
 	}
 }
 

@@ -131,7 +131,7 @@ type Spool struct {
 
 type stats struct {
 	appended, groups, syncFailed, missing, aside, mended, cut *metrics.Counter
-	syncSeconds                                               *metrics.Histogram
+	syncSeconds                                               *metrics.PrometheusHistogram
 }
 
 // pending is one Append on its way to the disk.
@@ -201,11 +201,14 @@ func (s *Spool) register() {
 		aside:       m.NewCounter("footfall_spool_set_aside_segments_total"),
 		mended:      m.NewCounter("footfall_spool_mended_headers_total"),
 		cut:         m.NewCounter("footfall_spool_cut_bytes_total"),
-		syncSeconds: m.NewHistogram("footfall_spool_sync_seconds"),
+		syncSeconds: m.NewPrometheusHistogramExt("footfall_spool_sync_seconds", syncBounds),
 	}
 	m.NewGauge("footfall_spool_bytes", func() float64 { return float64(s.Bytes()) })
 	m.NewGauge("footfall_spool_fill_ratio", s.Fill)
 }
+
+// syncBounds go from a disk with a cache of its own to one that stands still.
+var syncBounds = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 
 // ID names this spool for as long as its directory lives.
 func (s *Spool) ID() event.UUID { return s.id }

@@ -91,13 +91,18 @@ func (d *database) writeBatches(ctx context.Context, list []consume.Batch) (rows
 	return rows, time.Since(began), nil
 }
 
+func (d *database) count(ctx context.Context) (rows int, err error) {
+	err = d.conn.QueryRow(ctx, "select count(*) from footfall.events").Scan(&rows)
+	return rows, err
+}
+
 // fill makes the table hold so many rows of the days before today, in the order of time.
 func (d *database) fill(ctx context.Context, rows int) error {
-	var have int
-	if err := d.conn.QueryRow(ctx, "select count(*) from footfall.events").Scan(&have); err != nil || have >= rows {
+	have, err := d.count(ctx)
+	if err != nil || have >= rows {
 		return err
 	}
-	_, err := d.conn.Exec(ctx, fmt.Sprintf(`insert into footfall.events (%[1]s)
+	_, err = d.conn.Exec(ctx, fmt.Sprintf(`insert into footfall.events (%[1]s)
 		select %[2]s from generate_series(%[3]d, %[4]d) i,
 			lateral (select floor(extract(epoch from now() - interval '20 h') * 1000)::bigint - 3600000 + i / 6 as ms) t,
 			(select * from footfall.events limit 1) e`,

@@ -176,31 +176,29 @@ func (b *sinkBench) run(ctx context.Context) (err error) {
 		for _, st := range b.steps() {
 			rate, quiet, err := b.measure(ctx, st)
 			if err != nil {
-				return fmt.Errorf("%s: %w", st.name, err)
+				b.report.Sides, b.report.Ratios = pairUp(b.runs, sinkSides, sinkComparisons)
+				return b.finish(fmt.Errorf("%s: %w", st.name, err))
 			}
 			b.runs[st.name] = append(b.runs[st.name], kept{load{rate: rate}, quiet})
 			fmt.Fprintf(os.Stderr, "round %d of %d: %-26s %9.0f rows/s %s\n", i+1, b.s.rounds, st.name, rate, noisy(quiet))
 		}
 	}
 	r := &b.report
-	r.Rows = b.s.rows
 	r.Sides, r.Ratios = pairUp(b.runs, sinkSides, sinkComparisons)
 	r.prepared(b.events)
 	if err := b.freshness(ctx); err != nil {
-		return err
+		return b.finish(err)
 	}
 	return b.finish(b.curves(ctx))
 }
 
-// finish prints and saves the report, unless what came before failed.
-func (b *sinkBench) finish(err error) error {
-	if err != nil {
-		return err
-	}
+// finish prints and saves what was measured, also when something failed or a signal ended
+// it: half an hour is too long for nothing.
+func (b *sinkBench) finish(failed error) error {
 	r := &b.report
 	r.print(os.Stdout)
 	svg := bars(fmt.Sprintf("Rows a second into the product's table, server on one core, runs of %d", b.s.rows), r.Sides, r.Ratios)
-	if err := save(r, svg, b.s.json, b.s.plot); err != nil {
+	if err := errors.Join(failed, save(r, svg, b.s.json, b.s.plot)); err != nil {
 		return err
 	}
 	if !r.good() {
@@ -211,7 +209,7 @@ func (b *sinkBench) finish(err error) error {
 
 // prepare makes the events, the server's file of them, and the topics.
 func (b *sinkBench) prepare(ctx context.Context) error {
-	b.events = pageviews(b.s.rows)
+	b.events, b.report.Rows = pageviews(b.s.rows), b.s.rows
 	if err := b.db.empty(ctx); err != nil {
 		return err
 	}
@@ -290,6 +288,7 @@ func (b *sinkBench) curves(ctx context.Context) error {
 			if rates = append(rates, rate); quiet {
 				p.Quiet++
 			}
+			fmt.Fprintf(os.Stderr, "curve: %d partitions: %9.0f rows/s %s\n", n, rate, noisy(quiet))
 		}
 		p.Rate = median(rates)
 		b.report.Partitions = append(b.report.Partitions, p)
@@ -313,13 +312,22 @@ func (b *sinkBench) curves(ctx context.Context) error {
 
 // filled measures the COPY stage on a table of so many rows, with fresh events each time.
 func (b *sinkBench) filled(ctx context.Context, rows int) (p point, err error) {
-	if err := b.db.empty(ctx); err != nil {
+	// What there is stays for the next point, if that is larger.
+	if have, err := b.db.count(ctx); err != nil {
+		return p, err
+	} else if have >= rows {
+		if err := b.db.empty(ctx); err != nil {
+			return p, err
+		}
+	}
+	if _, err := b.db.conn.Exec(ctx, "truncate footfall.sink_offsets"); err != nil {
 		return p, err
 	}
 	if rows > 0 { // a row to fill with
 		if _, _, err := b.db.writeBatches(ctx, batches(pageviews(1), 1)); err != nil {
 			return p, err
 		}
+		fmt.Fprintf(os.Stderr, "curve: filling the table with %d rows\n", rows)
 		if err := b.db.fill(ctx, rows); err != nil {
 			return p, err
 		}
@@ -336,9 +344,11 @@ func (b *sinkBench) filled(ctx context.Context, rows int) (p point, err error) {
 		if err != nil {
 			return p, err
 		}
-		if rates = append(rates, float64(n)/took.Seconds()); first >= before && b.gate.share() >= after {
+		quiet, rate := first >= before && b.gate.share() >= after, float64(n)/took.Seconds()
+		if rates = append(rates, rate); quiet {
 			p.Quiet++
 		}
+		fmt.Fprintf(os.Stderr, "curve: %d rows in the table: %9.0f rows/s %s\n", rows, rate, noisy(quiet))
 	}
 	p.Rate = median(rates)
 	return p, nil

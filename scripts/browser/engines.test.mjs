@@ -14,12 +14,13 @@ import pages from './scenarios/pages.mjs';
 import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
 import proxies from './scenarios/proxies.mjs';
+import secrets from './scenarios/secrets.mjs';
 import transport from './scenarios/transport.mjs';
 import vitals from './scenarios/vitals.mjs';
 
 const SCENARIOS = [
   ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
-  ...vitals, ...chromium, ...proxies,
+  ...vitals, ...secrets, ...chromium, ...proxies,
 ];
 const ENOUGH = 10; // each may wait for long
 const chosen = process.env.ENGINES?.split(',') ?? Object.keys(ENGINES);

@@ -50,7 +50,7 @@ guard(() =>
     };
 
     function isTimely(key) {
-      const age = Date.now() - parseInt(key.slice(here.length).replace("-", ""), 16);
+      const age = Date.now() - parseInt(key.slice(here.length).replace("-", "").slice(0, 12), 16);
       return age < OLD && age > -EARLY;
     }
 

@@ -12,7 +12,7 @@
 
 const WINDOW = 5000; // ms of layout shifts that count together, at most
 const GAP = 1000; // ms without a shift that end a window
-const LONGEST = 10; // interactions that are considered
+const CONSIDERED = 9; // interactions that may be passed over: the slowest ones of a long visit
 const PENDING = 1000; // entries that wait for the end of their pageview
 const SHORT = 8; // ms of interactions that were too quick to be told
 
@@ -23,13 +23,12 @@ footfall.use(({ before }) => {
   let load = 1;
   let vitals, shifts, first, last, interactions, answered, ended, soft, paints;
 
-  const known = (type) => PerformanceObserver.supportedEntryTypes.includes(type);
-  const entries = (type) => performance.getEntriesByType(type);
+  const types = PerformanceObserver.supportedEntryTypes;
   const count = () => performance.interactionCount | 0;
-  const [{ responseStart, activationStart: shown = 0 }] = entries("navigation");
+  const [{ responseStart, activationStart: shown = 0 }] = performance.getEntriesByType("navigation");
 
   function reset() {
-    vitals = known("layout-shift") ? { cls: 0 } : {};
+    vitals = types.includes("layout-shift") ? { cls: 0 } : {};
     last = soft = NaN;
     interactions = {};
     paints = {};
@@ -37,9 +36,9 @@ footfall.use(({ before }) => {
     ended = Infinity;
   }
   reset();
-  for (const { name, startTime } of entries("visibility-state")) {
-    if (name === "hidden" && startTime >= shown) ended = Math.min(ended, startTime);
-  }
+  performance.getEntriesByType("visibility-state").map(({ name, startTime }) => {
+    if (name === "hidden" && startTime >= shown && startTime < ended) ended = startTime;
+  });
 
   // until counts what has ended by then, and leaves the rest.
   const until = (end) => {
@@ -52,7 +51,7 @@ footfall.use(({ before }) => {
   };
 
   function observe(type, each, options) {
-    if (!known(type)) return;
+    if (!types.includes(type)) return;
     const read = (list) =>
       list.map((entry) => add(entry.startTime + entry.duration, () => each(entry)));
     const observer = new PerformanceObserver((list) => read(list.getEntries()));
@@ -107,8 +106,8 @@ footfall.use(({ before }) => {
   }
 
   before.push((event) => {
-    // Of an id's digits, those before its second dash are Unix milliseconds.
-    const time = parseInt(event.event_id.replace("-", ""), 16) - Date.now() + performance.now();
+    // The first twelve digits of an id are Unix milliseconds.
+    const time = parseInt(event.event_id.replace("-", "").slice(0, 12), 16) - Date.now() + performance.now();
     if (event.type === "pageview" && views++) {
       until(time);
       if (vitals.fcp) load = 0;
@@ -117,13 +116,13 @@ footfall.use(({ before }) => {
     if (event.type !== "leave") return;
     observers.map((take) => take());
     until(time);
-    ended = Math.min(ended, time);
+    if (time < ended) ended = time;
     if (views < 2) vitals.ttfb = Math.max(0, responseStart - shown);
     // The slowest of all, but for one of each fifty.
     const happened = count() - answered;
     const slow = Object.values(interactions).sort((a, b) => b - a);
     vitals.inp =
-      slow[Math.min(happened / 50, slow.length - 1, LONGEST - 1) | 0] || (happened ? SHORT : NaN);
+      slow[Math.min(happened / 50, slow.length - 1, CONSIDERED) | 0] || (happened ? SHORT : NaN);
     vitals.lcp = paints[soft] || vitals.lcp;
     for (const name in vitals) {
       if (vitals[name] >= 0) event.props[name] = +vitals[name].toFixed(name === "cls" && 4);

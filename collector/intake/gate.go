@@ -149,7 +149,9 @@ func (s *Server) checkRequest(ctx *fasthttp.RequestCtx) *event.Refusal {
 
 // expect answers Expect: 100-continue. A body whose declared length is too large need not
 // be sent; all else the handler decides, who knows more by then.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+func (s *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	status = fasthttp.StatusInternalServerError
+	defer s.contain(ctx)
 	limit := BodyBytesMax
 	if s.route(ctx) == &apiRoute {
 		limit = APIBytesMax

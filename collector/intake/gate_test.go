@@ -206,3 +206,19 @@ func TestWhatIsNotOurHTTPIsRefusedWithAReason(t *testing.T) {
 		}
 	}
 }
+
+func TestARequestForAnotherHostIsMisdirected(t *testing.T) {
+	t.Parallel()
+	s, kept := newTestServer(func(o *Options) { o.Hosts = []string{"c.example", "[::1]"} })
+	ln := serve(t, s)
+	for host, code := range map[string]int{"c.example": 204, "C.Example:8080": 204, "[::1]": 204, "[::1]:80": 204,
+		"other.example": 421, "c.example.evil": 421, "127.0.0.1": 421, "c.example.": 421} {
+		before := len(kept.records)
+		resp := raw(t, ln, "POST /e HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 15\r\n\r\n"+`{"site":"shop"}`)
+		reason := map[int]string{421: "misdirected_request"}[code]
+		if resp.StatusCode != code || resp.Header.Get(reasonHeader) != reason || resp.Close != (code == 421) ||
+			len(kept.records)-before != map[int]int{204: 1}[code] {
+			t.Errorf("%s: %d %s, want %d %s", host, resp.StatusCode, resp.Header.Get(reasonHeader), code, reason)
+		}
+	}
+}

@@ -138,6 +138,7 @@ func setJSON(ctx *fasthttp.RequestCtx, a answer) {
 // refuseUnread answers a request that fasthttp could not read; it closes the
 // connection afterwards.
 func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
+	defer s.contain(ctx)
 	ctx.Response.Reset()
 	s.setCORS(ctx)
 	// Whatever the headers say, they may not be all: the peer counts, unless it is a proxy.

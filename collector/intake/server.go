@@ -27,6 +27,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -220,9 +221,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// httpLog passes on what fasthttp has to say, which is about connections only.
+// httpLog passes on what fasthttp has to say, which is about connections only, without
+// their addresses.
 type httpLog struct{ *slog.Logger }
 
 func (l httpLog) Printf(format string, args ...any) {
+	for i, a := range args {
+		switch a := a.(type) {
+		case net.Addr:
+			args[i] = "-"
+		case error:
+			if op, ok := errors.AsType[*net.OpError](a); ok {
+				args[i] = op.Op + ": " + op.Err.Error()
+			}
+		}
+	}
 	l.Debug("http", slog.String("message", fmt.Sprintf(format, args...)))
 }

@@ -2,11 +2,16 @@ package intake
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -104,5 +109,17 @@ func TestAShutdownThatRunsOutOfTimeEndsTheAppends(t *testing.T) {
 	}
 	if resp := <-answer; resp.StatusCode != 503 || resp.Header.Get(reasonHeader) != "shutting_down" {
 		t.Errorf("got %d %s, want 503 shutting_down", resp.StatusCode, resp.Header.Get(reasonHeader))
+	}
+}
+
+func TestTheLogHasNoAddressesOfSenders(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	l := httpLog{slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	sender := &net.TCPAddr{IP: net.IPv4(203, 0, 113, 7), Port: 4711}
+	l.Printf("error when serving connection %q<->%q: %v", sender, sender,
+		fmt.Errorf("read: %w", &net.OpError{Op: "read", Net: "tcp", Source: sender, Addr: sender, Err: os.ErrDeadlineExceeded}))
+	if strings.Contains(log.String(), "203.0.113.7") || !strings.Contains(log.String(), "i/o timeout") {
+		t.Errorf("logged %s", &log)
 	}
 }

@@ -72,7 +72,7 @@ func find(file []byte) (*ast.MappingNode, error) {
 			continue
 		}
 		for _, entry := range root.Values {
-			if entry.Key.String() != Key {
+			if keyOf(entry) != Key {
 				continue
 			}
 			if node, ok := entry.Value.(*ast.MappingNode); ok {
@@ -82,6 +82,9 @@ func find(file []byte) (*ast.MappingNode, error) {
 	}
 	return nil, nil
 }
+
+// keyOf is a key without the quotes that it may stand in, as all do in JSON.
+func keyOf(entry *ast.MappingValueNode) string { return entry.Key.GetToken().Value }
 
 func at(n ast.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %w", n.GetToken().Position.Line, fmt.Errorf(format, args...))
@@ -104,7 +107,7 @@ func parseSite(entry *ast.MappingValueNode) (*Site, []error) {
 	}
 	var problems []error
 	for _, v := range values {
-		key := v.Key.String()
+		key := keyOf(v)
 		set := keys[key]
 		if set == nil {
 			problems = append(problems, at(v.Key, "%s.%s is no setting of a site; there are %s",

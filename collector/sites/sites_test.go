@@ -147,3 +147,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestJSONIsYAMLToo(t *testing.T) {
+	t.Parallel()
+	list, err := Parse([]byte(`{"sites": {"shop": {"gpc": false, "snippet": {"hash": true}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list == nil || list.Get("shop") == nil {
+		t.Fatal("the sites were not found")
+	}
+	if s := list.Get("shop"); s.GPC || !s.Snippet["hash"] {
+		t.Errorf("got %+v", s)
+	}
+}

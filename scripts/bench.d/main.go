@@ -24,8 +24,7 @@ type settings struct {
 }
 
 // benches are those besides the collector's.
-var benches = map[string]func(context.Context, []string) error{"sink": benchSink, "snippet": benchSnippet,
-	"overload": overloadMain, "generate": generatorMain}
+var benches = map[string]func(context.Context, []string) error{"sink": benchSink, "snippet": benchSnippet}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,7 +70,7 @@ type report struct {
 	Ratios   []ratio       `json:"ratios"`
 	Fsync    float64       `json:"fdatasync_microseconds"`
 	Commits  []commit      `json:"group_commit"`
-	Overload []overload    `json:"overload"`
+	Overload overload      `json:"overload"`
 	Allocs   []allocations `json:"allocations"`
 }
 

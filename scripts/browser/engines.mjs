@@ -67,7 +67,8 @@ async function puppeteerEngine(name, browser) {
 // has not.
 const goBack = () => { setTimeout(() => history.back()); };
 
-function puppeteerTab(inner) {
+// puppeteerTab is a tab as scenarios know it, of a browser of their own.
+export function puppeteerTab(inner) {
   return {
     inner,
     goto: (url) => inner.goto(url, { waitUntil: 'load' }),

@@ -1,12 +1,13 @@
 // Every scenario in every engine that can do it, from the tag on a page of another site to the
 // rows in PostgreSQL. One `up` for all, one browser for each engine.
 //
-// ENGINES=webkit or ENGINES=chromium,firefox names some; --test-name-pattern names scenarios.
+// ENGINES=webkit or ENGINES=chromium,firefox names some; SCENARIOS='capture|linker' names scenarios.
 import { test } from 'node:test';
 import { ENGINES, open } from './engines.mjs';
 import { openStage } from './scene.mjs';
 import chromium from './scenarios/chromium.mjs';
 import clicks from './scenarios/clicks.mjs';
+import extensions from './scenarios/extensions.mjs';
 import forms from './scenarios/forms.mjs';
 import loading from './scenarios/loading.mjs';
 import outbox from './scenarios/outbox.mjs';
@@ -15,13 +16,15 @@ import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
 import proxies from './scenarios/proxies.mjs';
 import secrets from './scenarios/secrets.mjs';
+import switches from './scenarios/switches.mjs';
 import transport from './scenarios/transport.mjs';
 import vitals from './scenarios/vitals.mjs';
 
 const SCENARIOS = [
   ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
-  ...vitals, ...secrets, ...chromium, ...proxies,
+  ...vitals, ...secrets, ...chromium, ...proxies, ...switches, ...extensions,
 ];
+const wanted = SCENARIOS.filter(({ name }) => RegExp(process.env.SCENARIOS ?? '').test(name));
 const ENOUGH = 10; // each may wait for long
 const chosen = process.env.ENGINES?.split(',') ?? Object.keys(ENGINES);
 
@@ -32,7 +35,7 @@ test('scenarios', { concurrency: true }, async (t) => {
       const engine = { ...(await open(t, name)), t };
       t.diagnostic(engine.version);
       let bad = 0;
-      for (const scenario of SCENARIOS) {
+      for (const scenario of wanted) {
         if (scenario.engines && !scenario.engines.includes(name)) continue;
         if (bad === ENOUGH) throw new Error(`${ENOUGH} scenarios failed: the others were not tried`);
         await t.test(scenario.name, async (t) => {

@@ -16,21 +16,30 @@
 //
 // A line is `type [name] path`, the path within the scene's folder: `click outbound /`.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import { atEnd, connect, footfall, until } from './lib.mjs';
+import path from 'node:path';
+import { atEnd, connect, directory, footfall, until } from './lib.mjs';
+import { SITES } from './scenarios/switches.mjs';
 import { openWire } from './wire.mjs';
 
 const SQL = `select * from footfall.events where starts_with(path, $1) order by occurred_at, event_id`;
 
 export async function openStage(t) {
-  const up = await footfall(t);
+  const up = await footfall(t, { args: ['--config', settings(t)] });
   const folders = new Map();
   const port = await serve(t, folders);
   const stage = { up, folders, origin: `http://localhost:${port}`, abroad: `http://127.0.0.1:${port}`, played: [] };
   stage.play = (s, engine, scenario) => play(s, stage, engine, scenario);
   stage.judge = (t) => judge(t, stage);
   return stage;
+}
+
+// settings is a footfall.yaml with the sites that scenarios need: JSON is YAML.
+function settings(t) {
+  const file = path.join(directory(t), 'footfall.yaml');
+  writeFileSync(file, JSON.stringify({ sites: { demo: {}, ...SITES } }));
+  return file;
 }
 
 async function play(t, stage, engine, scenario) {

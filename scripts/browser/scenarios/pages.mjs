@@ -29,8 +29,9 @@ export default [
     pages: { '/': 'hello' },
     async run(scene) {
       await scene.visit('/');
-      await scene.expect(['pageview /']);
+      const [row] = await scene.expect(['pageview /']);
       assert.equal(await scene.tab.run(() => navigator.webdriver), true);
+      assert.ok(row.bot && row.bot_reasons.includes('webdriver'), `${row.bot_reasons}`);
     },
   },
   {

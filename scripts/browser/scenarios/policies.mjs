@@ -90,6 +90,25 @@ export default [
     },
   },
   {
+    name: 'SRI: the frozen file, which a cache may keep for ever',
+    pages: { '/': (request, response, scene) => scene.frozen(response) },
+    async run(scene) {
+      const moving = await fetch(`${scene.up.collector}/f.js`);
+      const [hash] = moving.headers.get('etag').match(/\w{16}/);
+      const body = Buffer.from(await moving.arrayBuffer());
+      scene.frozen = (response) => {
+        response.writeHead(200, { 'Content-Type': 'text/html' });
+        response.end(`<!doctype html><link rel="icon" href="data:,"><script src="${scene.wire.origin}/f.${hash}.js"
+          integrity="sha384-${createHash('sha384').update(body).digest('base64')}" crossorigin="anonymous" data-site="demo"></script>`);
+      };
+      await scene.visit('/');
+      await scene.expect(['pageview /']);
+      const frozen = await fetch(`${scene.up.collector}/f.${hash}.js`);
+      assert.match(frozen.headers.get('cache-control'), /immutable/);
+      assert.equal(frozen.headers.get('content-encoding') ?? 'none', moving.headers.get('content-encoding') ?? 'none');
+    },
+  },
+  {
     name: 'a sandboxed page, where storage throws, even with data-session',
     pages: { '/': { headers: csp('sandbox allow-scripts'), tag: { 'data-session': 'tab' } } },
     async run(scene) {

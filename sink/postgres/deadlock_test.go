@@ -44,8 +44,10 @@ func TestADeadlockEndsInOneRowEach(t *testing.T) {
 	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
-	if n := s.meters.byAction[again].Get(); n != 1 {
-		t.Errorf("%d deadlocks are counted, want 1", n)
+	// On a busy machine the second attempt may be faster than the other session, and meet
+	// it once more.
+	if n := s.meters.byAction[again].Get(); n == 0 || n > triesMax {
+		t.Errorf("%d deadlocks are counted", n)
 	}
 	wantCounts(t, url, counts{rows: 2, in: 2, duplicate: 2})
 }

@@ -356,7 +356,7 @@ var all = map[int32]int64{0: 1 << 40, 1: 1 << 40, 2: 1 << 40, 3: 1 << 40}
 func TestWhatWasConfirmedOfATopicSaysNothingOfTheNext(t *testing.T) {
 	t.Parallel()
 	c, l := broker(t), &log{n: 200}
-	f, _ := start(t, c, l, true, 100*17) // room for 100 records
+	f, stop := start(t, c, l, true, 100*17) // room for 100 records
 	_, total := consume(t, c, 100)
 	first := c.TopicInfo(topic).TopicID
 	f.Confirm(first, map[int32]int64{0: 20, 1: 20, 2: 20, 3: 20})
@@ -382,8 +382,9 @@ func TestWhatWasConfirmedOfATopicSaysNothingOfTheNext(t *testing.T) {
 	}
 	f.Confirm(second, all)
 	l.wait(t, 201)
-	if l.released > 201 {
-		t.Errorf("released before %d", l.released)
+	stop()
+	if l.released != 201 {
+		t.Errorf("released before %d, want 201", l.released)
 	}
 }
 

@@ -171,10 +171,7 @@ func (r report) print(out io.Writer) {
 	for _, c := range r.Commits {
 		fmt.Fprintf(w, "%d clients\t%.0f\t%.2f\t%.2f\n", c.Clients, c.Rate, c.P50, c.P99)
 	}
-	o := r.Overload
-	fmt.Fprintf(w, "\nOVERLOAD\tGOODPUT\tNGINX\tREFUSED/S\tP99 MS\tMOST MEMORY\n"+
-		"%d clients at once\t%.0f %% of what %d get\t%.0f %%\t%.0f\t%.0f\t%d MiB\n",
-		o.Clients, 100*o.Goodput, clients, 100*o.Nginx, o.Refused, o.P99, o.RSSMax>>20)
+	printOverload(w, r.Overload)
 	fmt.Fprintln(w, "\nALLOCATIONS\tEACH\tBYTES\tNS (handler without disk)")
 	for _, a := range r.Allocs {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\n", a.Name, a.Count, a.Bytes, a.Nanoseconds)
@@ -182,15 +179,14 @@ func (r report) print(out io.Writer) {
 	w.Flush()
 }
 
-// Goals of the collector under overload and of its garbage.
-const (
-	goodputGoal = 0.9 // of nginx's share
-	rssGoal     = 256 << 20
-	allocsGoal  = 2
-)
+// allocsGoal is the most that an event may cost.
+const allocsGoal = 2
 
 func (r report) good() bool {
-	ok := r.Overload.Goodput >= goodputGoal*r.Overload.Nginx && r.Overload.RSSMax <= rssGoal
+	ok := true
+	for _, o := range r.Overload {
+		ok = ok && o.good()
+	}
 	for _, x := range r.Ratios {
 		ok = ok && x.verdict() == "met"
 	}

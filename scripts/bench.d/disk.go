@@ -40,8 +40,8 @@ type commit struct {
 	P50, P99 float64 // milliseconds
 }
 
-// The sides of which more is asked than rounds.
-var nothing, beacon = servers[2], servers[3]
+// beacon is the side of which more is asked than rounds.
+var beacon = servers[3]
 
 func commits(ctx context.Context, s settings) (all []commit, err error) {
 	for _, n := range []int{1, 64, 1000} {
@@ -62,46 +62,6 @@ func once(ctx context.Context, s settings, sv server, clients int) (l load, rss 
 	defer r.stop()
 	l, err = sv.load(ctx, r, clients, s.seconds)
 	return l, r.rssMax(), err
-}
-
-// overload is very many clients at once, each of which asks as fast as it is answered.
-// So many sockets cost the kernel and the load generator their caches too, whoever
-// answers: nginx shows how much.
-type overload struct {
-	Clients int
-	Goodput float64 // share of the rate that few clients get, beacons answered 2xx
-	Nginx   float64 // the same of nginx
-	Refused float64 // a second
-	P99     float64 // milliseconds
-	RSSMax  int64
-}
-
-func overloaded(ctx context.Context, s settings) (o overload, err error) {
-	o.Clients = 5000
-	var ours, nginx []float64
-	for range 3 {
-		few, _, err := once(ctx, s, beacon, clients)
-		if err != nil {
-			return o, err
-		}
-		many, rss, err := once(ctx, s, beacon, o.Clients)
-		if err != nil {
-			return o, err
-		}
-		theirFew, _, err := once(ctx, s, nothing, clients)
-		if err != nil {
-			return o, err
-		}
-		theirMany, _, err := once(ctx, s, nothing, o.Clients)
-		if err != nil {
-			return o, err
-		}
-		ours = append(ours, (many.rate-many.failed)/few.rate)
-		nginx = append(nginx, theirMany.rate/theirFew.rate)
-		o.Refused, o.P99, o.RSSMax = max(o.Refused, many.failed), max(o.P99, many.p99), max(o.RSSMax, rss)
-	}
-	o.Goodput, o.Nginx = median(ours), median(nginx)
-	return o, nil
 }
 
 // allocations of one request's handler.

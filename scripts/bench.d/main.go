@@ -24,7 +24,8 @@ type settings struct {
 }
 
 // benches are those besides the collector's.
-var benches = map[string]func(context.Context, []string) error{"sink": benchSink, "snippet": benchSnippet}
+var benches = map[string]func(context.Context, []string) error{"sink": benchSink, "snippet": benchSnippet,
+	"overload": overloadMain, "generate": generatorMain}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -70,7 +71,7 @@ type report struct {
 	Ratios   []ratio       `json:"ratios"`
 	Fsync    float64       `json:"fdatasync_microseconds"`
 	Commits  []commit      `json:"group_commit"`
-	Overload overload      `json:"overload"`
+	Overload []overload    `json:"overload"`
 	Allocs   []allocations `json:"allocations"`
 }
 

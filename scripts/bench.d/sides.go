@@ -142,16 +142,19 @@ wrk.headers["Origin"] = "https://shop.example"
 wrk.headers["X-Forwarded-For"] = "8.8.8.8"
 `)
 	if sv.post {
-		now := time.Now()
-		body := fmt.Sprintf(`{"site":"demo","sent_at":%d,"language":"de-DE","screen_w":1536,"screen_h":864,`+
-			`"viewport_w":1280,"viewport_h":720,"session_id":"0123456789abcdef","timezone":"Europe/Berlin",`+
-			`"events":[{"event_id":"%s","type":"pageview","url":"https://shop.example/shoes/red?utm_source=may",`+
-			`"title":"Red shoes","referrer":"https://www.google.de/","pageview_id":"fedcba9876543210",`+
-			`"props":{"plan":"pro","items":3,"variant":"b"}}]}`, now.UnixMilli(), event.NewUUID(now))
-		fmt.Fprintf(&b, "wrk.method = \"POST\"\nwrk.headers[\"Content-Type\"] = \"text/plain;charset=UTF-8\"\nwrk.body = %q\n", body)
+		fmt.Fprintf(&b, "wrk.method = \"POST\"\nwrk.headers[\"Content-Type\"] = \"text/plain;charset=UTF-8\"\nwrk.body = %q\n", beaconBody())
 	}
 	path = filepath.Join(dir, "wrk.lua")
 	return path, os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+func beaconBody() string {
+	now := time.Now()
+	return fmt.Sprintf(`{"site":"demo","sent_at":%d,"language":"de-DE","screen_w":1536,"screen_h":864,`+
+		`"viewport_w":1280,"viewport_h":720,"session_id":"0123456789abcdef","timezone":"Europe/Berlin",`+
+		`"events":[{"event_id":"%s","type":"pageview","url":"https://shop.example/shoes/red?utm_source=may",`+
+		`"title":"Red shoes","referrer":"https://www.google.de/","pageview_id":"fedcba9876543210",`+
+		`"props":{"plan":"pro","items":3,"variant":"b"}}]}`, now.UnixMilli(), event.NewUUID(now))
 }
 
 // load is what wrk says.

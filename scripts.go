@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -95,6 +97,10 @@ func (s *scripts) build(o snippet.Options) (map[string]intake.Script, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Compressing as well as can be took 100 MB, and pools give up what they hold at the
+	// second collection only.
+	runtime.GC()
+	debug.FreeOSMemory()
 	files := map[string]intake.Script{"f.js": served(b.Core, false), "f." + b.Core.Hash + ".js": served(b.Core, true)}
 	for name, ext := range b.Extensions {
 		files["f-"+name+"."+b.Edition+".js"] = served(ext, true)

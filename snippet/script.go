@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/klauspost/compress/zstd"
 	brotli "github.com/molecule-man/go-brrr"
@@ -44,7 +45,8 @@ func Packed(body []byte) (Script, error) {
 		}},
 		{&s.Zstd, func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
-				zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+				zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+				zstd.WithWindowSize(max(zstd.MinWindowSize, 1<<bits.Len(uint(len(body)))))) // memory for no more
 		}},
 	} {
 		var err error

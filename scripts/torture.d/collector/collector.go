@@ -1,12 +1,15 @@
 package collector
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"footfall/scripts/torture.d/parts"
@@ -17,9 +20,14 @@ const shutdownMax = 15 * time.Second // of a collector that was asked to end
 // start begins a collector on the run's spool. wrap comes before it, as strace does;
 // env after the environment.
 func (x *run) start(ctx context.Context, wrap []string, env ...string) error {
+	return x.startWith(ctx, wrap, []string{"--address-rate", "0"}, env...)
+}
+
+func (x *run) startWith(ctx context.Context, wrap, flags []string, env ...string) error {
 	args := append(append([]string{}, wrap...), x.s.bin, "collector", "--brokers", x.s.kafka.Addresses,
 		"--topic", x.topic, "--partitions", "3", "--listen", x.listen, "--admin-listen", x.admin,
-		"--spool", x.spool, "--spool-min-free", "0", "--spool-max-bytes", "1GiB", "--address-rate", "0")
+		"--spool", x.spool, "--spool-min-free", "0", "--spool-max-bytes", "1GiB")
+	args = append(args, flags...)
 	var err error
 	x.c, err = parts.Start(x.dir, filepath.Join(x.dir, "collector.log"), args, env...)
 	if err != nil {
@@ -44,6 +52,27 @@ func (x *run) ready(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("collector does not listen: %s", x.c.Tail())
+}
+
+// metric is the value of a counter; -1 when it cannot be read.
+func (x *run) metric(name string) int { return int(x.seconds(name)) }
+
+// seconds is the value of a metric; -1 when it cannot be read.
+func (x *run) seconds(name string) float64 {
+	client := http.Client{Timeout: 3 * time.Second}
+	resp, err := client.Get("http://" + x.admin + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			if v, err := strconv.ParseFloat(text, 64); err == nil {
+				return v
+			}
+		}
+	}
+	return -1
 }
 
 // health is what /health/ready says.

@@ -21,6 +21,7 @@ type settings struct {
 	bin    string
 	kafka  parts.Kafka
 	events int
+	fault  string // the only one to try; "" for all
 }
 
 // verdict is what came of one seed.
@@ -69,6 +70,7 @@ func Torture(ctx context.Context, args []string) error {
 	f.StringVar(&s.kafka.Script, "kafka", "", "scripts/kafka")
 	f.StringVar(&s.kafka.Dir, "kafka-dir", "", "its --dir")
 	f.IntVar(&s.events, "events", 26_000, "acknowledged events a seed, about")
+	f.StringVar(&s.fault, "fault", "", "the only one to try, or the beginning of some")
 	f.Parse(args)
 	all := seeds.Run(ctx, s.Settings, header,
 		func(ctx context.Context, seed uint64) verdict { return one(ctx, s, seed) })

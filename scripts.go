@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -131,7 +132,8 @@ type snippetCmd struct {
 	Site      string  `help:"Site that the tag is of." default:"demo"`
 }
 
-// Run prints the tag, the pinned one, and the pixel for browsers without JavaScript.
+// Run prints the tag, the pinned one, what pins its extensions, and the pixel for browsers
+// without JavaScript.
 func (c *snippetCmd) Run(_ context.Context, p *program) error {
 	names := snippet.Names(c.Names).OrDefault()
 	file, o := names.Script+".js", snippet.Options{}
@@ -159,9 +161,28 @@ func (c *snippetCmd) Run(_ context.Context, p *program) error {
 <script defer src="%[1]s/%[6]s.%[4]s.js" integrity="%[5]s"
         crossorigin="anonymous" data-site="%[3]s"></script>
 
+<!-- and, with data-ext, before it: the browser holds the extensions to these bytes too -->
+<script type="importmap">
+%[8]s
+</script>
+
 <!-- for browsers without JavaScript -->
 <noscript><img src="%[1]s/%[7]s?site=%[3]s" alt="" width="1" height="1"
   referrerpolicy="no-referrer-when-downgrade"></noscript>
-`, c.Collector, file, c.Site, b.Core.Hash, b.Core.Integrity, names.Script, names.Pixel)
+`, c.Collector, file, c.Site, b.Core.Hash, b.Core.Integrity, names.Script, names.Pixel,
+		importMap(string(c.Collector), names, b))
 	return err
+}
+
+// importMap is the integrity of a bundle's extensions, for import() has no attribute for it.
+func importMap(collector string, names snippet.Names, b snippet.Bundle) string {
+	integrity := map[string]string{}
+	for name, script := range b.Extensions {
+		integrity[collector+"/"+b.File(names, name)] = script.Integrity
+	}
+	text, err := json.MarshalIndent(map[string]any{"integrity": integrity}, "", "  ")
+	if err != nil {
+		panic(err) // strings
+	}
+	return string(text)
 }

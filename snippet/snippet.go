@@ -71,6 +71,11 @@ func Build(o Options) (Bundle, error) {
 	return b, err
 }
 
+// File is the name of an extension that is served for ever.
+func (b Bundle) File(names Names, extension string) string {
+	return names.OrDefault().Script + "-" + extension + "." + b.Edition + ".js"
+}
+
 // Module returns the snippet as an ES module, for bundlers: what the npm package holds.
 // Without its collector's files at hand it loads no extensions.
 func Module() ([]byte, error) {

@@ -14,6 +14,7 @@ import outbox from './scenarios/outbox.mjs';
 import pages from './scenarios/pages.mjs';
 import policies from './scenarios/policies.mjs';
 import privacy from './scenarios/privacy.mjs';
+import printed from './scenarios/printed.mjs';
 import proxies from './scenarios/proxies.mjs';
 import secrets from './scenarios/secrets.mjs';
 import switches from './scenarios/switches.mjs';
@@ -23,6 +24,7 @@ import vitals from './scenarios/vitals.mjs';
 const SCENARIOS = [
   ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
   ...vitals, ...secrets, ...chromium, ...proxies, ...switches, ...extensions,
+  ...printed,
 ];
 const wanted = SCENARIOS.filter(({ name }) => RegExp(process.env.SCENARIOS ?? '').test(name));
 const ENOUGH = 10; // each may wait for long

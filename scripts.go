@@ -62,6 +62,9 @@ func (s *scripts) find(name string) (intake.Script, bool) {
 		return script, ok
 	}
 	for _, site := range all.Names() {
+		if s.full() {
+			break // whoever makes names up must not have us build for ever
+		}
 		files, err := s.build(optionsOf(all.Get(site)))
 		if script, ok := files[name]; ok && err == nil && script.Frozen {
 			return script, true
@@ -111,10 +114,19 @@ func (s *scripts) build(o snippet.Options) (map[string]intake.Script, error) {
 		s.log.Warn("snippet not kept for the next version", "err", err)
 	}
 	if len(s.builds) >= buildsMax {
-		clear(s.builds) // of sites that have changed, mostly
+		for any := range s.builds { // of a site that has changed, mostly
+			delete(s.builds, any)
+			break
+		}
 	}
 	s.builds[key] = files
 	return files, nil
+}
+
+func (s *scripts) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.builds) >= buildsMax
 }
 
 // buildsMax bounds what is remembered, some 40 KB each.

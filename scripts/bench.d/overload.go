@@ -26,6 +26,7 @@ import (
 type overload struct {
 	Name      string
 	Limit     float64 // beacons a second: what there is place for
+	Least     float64 // to be sent for a verdict, as a multiple of Limit
 	Offered   float64 // sent, as a multiple of Limit
 	Due       float64 // wanted, as a multiple of Limit
 	Goodput   float64 // answered 2xx, as a share of Limit
@@ -55,6 +56,7 @@ func overloaded(ctx context.Context, s settings) (all []overload, err error) {
 		if err != nil {
 			return nil, err
 		}
+		o.Least = leastOfCore
 		cores = append(cores, o)
 		limited := beacon
 		limited.start = func(s settings, dir, port string) *exec.Cmd {
@@ -65,6 +67,7 @@ func overloaded(ctx context.Context, s settings) (all []overload, err error) {
 		if o, err = flood(ctx, s, limited, "a site's rate", siteRate); err != nil {
 			return nil, err
 		}
+		o.Least = leastOfRate
 		rates = append(rates, o)
 	}
 	return []overload{middle(cores), middle(rates)}, nil
@@ -77,8 +80,15 @@ const (
 	rssGoal     = 256 << 20
 )
 
+// A core of load cannot send much more than a core of collector takes: at that limit the
+// verdict is for as much as it can.
+const (
+	leastOfCore = 0.9
+	leastOfRate = 0.9 * overloadTimes
+)
+
 func (o overload) good() bool {
-	return o.Goodput >= goodputGoal && o.RefuseP99 <= refusalGoal && o.RSSMax <= rssGoal
+	return o.Offered >= o.Least && o.Goodput >= goodputGoal && o.RefuseP99 <= refusalGoal && o.RSSMax <= rssGoal
 }
 
 func printOverload(w io.Writer, all []overload) {

@@ -149,3 +149,12 @@ function html(scene, { body = '', head = '', tag: attributes = {}, title }, path
 // library reads a file of an installed package, to be a page's own script.
 export const library = (file) =>
   readFileSync(new URL(`node_modules/${file}`, import.meta.url), 'utf8');
+
+// recipe is the code block of snippet/README.md that has this text in it, for this collector.
+export function recipe(text, collector) {
+  const readme = readFileSync(new URL('../../snippet/README.md', import.meta.url), 'utf8');
+  const blocks = [...readme.matchAll(/^```\w*\n([^]*?)^```$/gm)].map(([, block]) => block);
+  const found = blocks.filter((block) => block.includes(text));
+  assert.equal(found.length, 1, `README.md has ${found.length} recipes with ${text}`);
+  return found[0].replaceAll('https://c.shop.example', collector).replaceAll('"shop"', '"demo"');
+}

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { until } from '../lib.mjs';
-import { library, tag } from '../scene.mjs';
+import { library, recipe, tag } from '../scene.mjs';
 
 const STUB = '<script>window.footfall=window.footfall||function(){(footfall.q=footfall.q||[]).push(arguments)}</script>';
 
@@ -39,6 +39,53 @@ export default [
     async run(scene) {
       await scene.visit('/');
       await scene.expect(['pageview /']);
+    },
+  },
+  {
+    // What it does with a Custom HTML tag: its scripts are made anew, without their attributes.
+    name: 'the recipe for Google Tag Manager, as that one inserts it',
+    pages: (scene) => ({ '/': { tag: null, body: `<template id="custom">${
+      recipe('var tag =', scene.wire.origin)}</template><script>addEventListener('load', () => {
+        for (const theirs of document.querySelector('#custom').content.querySelectorAll('script')) {
+          const script = document.createElement('script');
+          script.text = theirs.text;
+          document.body.append(script);
+        }
+      })</script>` } }),
+    async run(scene) {
+      await scene.visit('/');
+      await scene.expect(['pageview /']);
+    },
+  },
+  {
+    name: 'the package in the entry file of a Vue app, imported as modules',
+    pages: (scene) => {
+      const script = (read) => (request, response) => {
+        response.writeHead(200, { 'Content-Type': 'text/javascript' });
+        response.end(read());
+      };
+      return {
+        '/vue.js': script(() => library('vue/dist/vue.esm-browser.prod.js')),
+        '/footfall.js': script(() => library('../../../snippet/npm/index.js')),
+        '/': { tag: null, body: `<div id="app"></div>
+          <script type="importmap">{"imports": {"vue": "./vue.js", "footfall": "./footfall.js"}}</script>
+          <script type="module">
+            import { createApp } from 'vue';
+            import { init, footfall } from 'footfall';
+            init({ site: 'demo', endpoint: '${scene.wire.origin}/e' });
+            createApp({
+              methods: { order() { footfall('order', { items: 2 }); history.pushState(null, '', 'done'); } },
+              template: '<button id="order" @click="order">order</button>',
+            }).mount('#app');
+          </script>` },
+      };
+    },
+    async run(scene) {
+      await scene.visit('/');
+      await scene.expect(['pageview /']);
+      await scene.tab.click('#order');
+      const rows = await scene.expect(['pageview /', 'custom order /', 'leave /', 'pageview /done']);
+      assert.deepEqual(rows[1].props, { items: 2 });
     },
   },
   {

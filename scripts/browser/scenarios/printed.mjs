@@ -52,7 +52,7 @@ export default [
 
       await scene.visit('/free'); // without the map it would
       await until(5_000, () => 'the stranger', () => scene.tab.run(() => window.stranger));
-      await scene.accept();
+      await scene.expect(['pageview /', 'leave /', 'pageview /free']);
     },
   },
 ];

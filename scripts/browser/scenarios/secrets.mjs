@@ -1,6 +1,9 @@
+// What stays in the browser, and what leaves it.
+//
 // Never a field's value, never a typed text: secrets are typed into every kind of field, with
 // every extension at work, and no byte that was sent has one.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { until } from '../lib.mjs';
 
@@ -112,12 +115,61 @@ const scenario = (name, headers) => ({
   },
 });
 
+// stored is all that a page can keep in the browser. What others of this origin keep is theirs.
+const stored = async () => {
+  const databases = indexedDB.databases ? await indexedDB.databases() : [];
+  const ours = (storage) => Object.keys(storage).filter((key) => key.startsWith('footfall') && key !== 'footfall_off');
+  return {
+    cookies: document.cookie, local: ours(localStorage), session: Object.keys(sessionStorage),
+    databases: databases.map(({ name }) => name), caches: window.caches ? await caches.keys() : [],
+    workers: navigator.serviceWorker ? (await navigator.serviceWorker.getRegistrations()).length : 0,
+    name: window.name,
+  };
+};
+const NOTHING = { cookies: '', local: [], session: [], databases: [], caches: [], workers: 0, name: '' };
+
+// The table of snippet/README.md: a switch, where it lets the snippet store, under which key.
+const README = readFileSync(new URL('../../../snippet/README.md', import.meta.url), 'utf8');
+const TABLE = [...README.matchAll(/^\| `(data-\w+)="(\w+)"` \| (\w+)Storage \| `([^`]+)` \|/gm)]
+  .map(([, attribute, value, storage, key]) => ({ attribute, value, storage, key }));
+const ALONE = TABLE.map(({ attribute, value }) => ({ [attribute]: value }));
+
+// With these switches exactly what the table says is stored: by a page that cannot reach the
+// collector, and does all there is to do.
+const keeps = (tag) => ({
+  name: `stored with ${Object.entries(tag).map((pair) => pair.join('=')).join(' ') || 'no switch'}`,
+  pages: { '/': { body: PAGE, tag } },
+  async run(scene) {
+    scene.wire.answer = ({ path }) => (path === '/e' ? { status: 503 } : undefined);
+    await scene.visit('/');
+    await until(10_000, () => 'a try', () => scene.wire.requests('/e').length > 1);
+    await scene.tab.run(fill, TYPED);
+    await scene.tab.run(() => { footfall('here'); footfall.identify('u7'); footfall.set({ plan: 'pro' }); });
+    await pause(300);
+    const found = await scene.tab.run(stored);
+    const allowed = TABLE.filter(({ attribute, value }) => tag[attribute]?.split(',').includes(value))
+      .map(({ storage, key }) => `${storage} ${key}`);
+    const kinds = (storage) => found[storage].map((key) => `${storage} ${key.replace(/ demo [\da-f-]+$/, ' SITE ID')}`);
+    assert.deepEqual([...new Set([...kinds('session'), ...kinds('local')])].sort(), allowed.sort());
+    assert.deepEqual({ ...found, local: [], session: [] }, NOTHING);
+    assert.deepEqual(scene.wire.log.filter((entry) => entry.headers.cookie), []);
+    await scene.tab.run(() => footfall.consent('no'));
+    assert.deepEqual(await scene.tab.run(stored), NOTHING, 'consent("no") leaves nothing');
+    scene.wire.answer = () => {};
+    await scene.expect([]);
+  },
+});
+
 const twice = () => {
   let n = 0;
   return ({ path }) => (path === '/e' && n++ < 2 ? { status: 503 } : undefined);
 };
 
 export default [
+  keeps({}),
+  keeps({ 'data-ext': 'capture,vitals,linker' }),
+  ...ALONE.map(keeps),
+  keeps({ 'data-ext': EXTENSIONS.join(), 'data-session': 'tab' }),
   scenario('secrets in every kind of field: none is sent', () => ({})),
   scenario('secrets in every kind of field: none is sent by pixel', (scene) => ({
     'Content-Security-Policy': `connect-src 'none'; img-src ${scene.wire.origin} data:` })),

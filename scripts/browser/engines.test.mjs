@@ -5,6 +5,7 @@
 import { test } from 'node:test';
 import { ENGINES, open } from './engines.mjs';
 import { openStage } from './scene.mjs';
+import capture from './scenarios/capture.mjs';
 import chromium from './scenarios/chromium.mjs';
 import clicks from './scenarios/clicks.mjs';
 import extensions from './scenarios/extensions.mjs';
@@ -24,7 +25,7 @@ import vitals from './scenarios/vitals.mjs';
 const SCENARIOS = [
   ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
   ...vitals, ...secrets, ...chromium, ...proxies, ...switches, ...extensions,
-  ...printed,
+  ...printed, ...capture,
 ];
 const wanted = SCENARIOS.filter(({ name }) => RegExp(process.env.SCENARIOS ?? '').test(name));
 const ENOUGH = 10; // each may wait for long

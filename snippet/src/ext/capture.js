@@ -14,6 +14,7 @@ import { on } from "../guard.js";
 
 const RAGE = 1000; // ms in which three clicks are one rage
 const DEAD = 1500; // ms in which a click has to show
+const ROUGH = 5; // ms that the clocks of a browser may be apart
 const ERRORS = 10; // of one page
 
 footfall.use(({ record, before }) => {
@@ -53,7 +54,7 @@ footfall.use(({ record, before }) => {
     clicks = clicks.filter(([at, time]) => at === target && now - time < RAGE);
     if (clicks.push([target, now]) === 3) count("rage_click", { selector: selector(target) });
     if (!el || el.matches("[data-event]")) return;
-    const found = { selector: selector(el), at: Date.now() - now + event.timeStamp - 1 };
+    const found = { selector: selector(el), at: Date.now() - now + event.timeStamp - ROUGH };
     count("click", found);
     delete found.at;
     for (const root of path) if (root.host) watch(root);

@@ -79,7 +79,8 @@ func TestAResendIsTheSameRow(t *testing.T) {
 func TestUUIDHasOneTextForm(t *testing.T) {
 	t.Parallel()
 	const text = "019ac000-1234-7abc-8def-0123456789ab"
-	for _, s := range []string{text, "019AC000-1234-7ABC-8DEF-0123456789AB"} {
+	for _, s := range []string{text, "019AC000-1234-7ABC-8DEF-0123456789AB",
+		"019ac00012347abc8def0123456789ab"} {
 		u, err := ParseUUID(s)
 		if err != nil || u.String() != text {
 			t.Errorf("%s: got %s, %v", s, u, err)
@@ -87,6 +88,7 @@ func TestUUIDHasOneTextForm(t *testing.T) {
 	}
 	for _, s := range []string{"", "019ac0001234-7abc-8def-0123456789ab", text + "0", "{" + text + "}",
 		"019ac000-1234-7abc-8def-0123456789ag", "019ac000-1234-7abc-8def-0123456789-b",
+		"019ac000-12347abc8def-0123456789a", "019ac00012347abc8def0123456789ag",
 		"019ac000 1234 7abc 8def 0123456789ab", "+19ac000-1234-7abc-8def-0123456789ab"} {
 		if u, err := ParseUUID(s); err == nil || !u.IsZero() {
 			t.Errorf("%q was read as %v", s, u)

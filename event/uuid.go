@@ -58,16 +58,20 @@ func (u UUID) append(b []byte) []byte {
 	return b
 }
 
-var errUUID = errors.New("want 36 characters like 0198c0de-0000-7000-8000-000000000000")
+var errUUID = errors.New("want 32 hex digits, like 0198c0de-0000-7000-8000-000000000000 or without the hyphens")
 
-// ParseUUID reads the 36-character form, in either case, of any version.
+// ParseUUID reads the 36-character form, or the 32 digits of it that the snippet sends, in
+// either case, of any version.
 func ParseUUID(s string) (UUID, error) {
 	var u UUID
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+	switch {
+	case len(s) == 32:
+	case len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-':
+		s = s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	default:
 		return u, errUUID
 	}
-	digits := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
-	if _, err := hex.Decode(u[:], []byte(digits)); err != nil {
+	if _, err := hex.Decode(u[:], []byte(s)); err != nil {
 		return UUID{}, errUUID
 	}
 	return u, nil

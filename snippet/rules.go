@@ -34,9 +34,11 @@ var Rules = []Rule{
 	{"contact", true, "So is a `mailto:` or `tel:` link."},
 	{"forms", true, "Form submits are events."},
 	{"fields", true, "A leave names the form and field that were touched last, when the form was not sent."},
+	{"zone", true, "The name of the time zone is asked for when the page is idle, and sent from then on."},
 	{"frames", false, "Pages inside a frame count."},
 	{"local", false, "Pages on localhost count even when the collector is elsewhere."},
 	{"gpc", true, "Global Privacy Control silences the snippet. Follows the site's `gpc`."},
+	{"warn", false, "Problems are told on the console, once a page: a build for developers."},
 	{"dnt", false, "So does Do Not Track. Follows the site's `dnt`."},
 }
 
@@ -99,14 +101,15 @@ const Kept = `utm_\w+|ref|source|\w*clid|[gw]braid|li_fat_id`
 func (o Options) defines() (map[string]string, error) {
 	kept := []string{Kept}
 	for _, key := range o.Query {
-		kept = append(kept, regexp.QuoteMeta(key))
+		kept = append(kept, strings.ReplaceAll(regexp.QuoteMeta(key), "/", `\/`))
 	}
 	names := o.Names.OrDefault()
 	words := map[string]string{
 		"VERSION":  strconv.Quote(Version),
 		"ENDPOINT": strconv.Quote(names.Beacon),
+		"SCRIPT":   strconv.Quote(names.Script),
 		"PIXEL":    strconv.Quote(names.Pixel),
-		"KEPT":     strconv.Quote("^(" + strings.Join(kept, "|") + ")="),
+		"KEPT":     strings.Join(kept, "|"), // of a regular expression, so no define: see embedded
 	}
 	unknown := maps.Clone(o.Rules)
 	for _, r := range Rules {

@@ -62,7 +62,7 @@ func Build(o Options) (Bundle, error) {
 		}
 	}
 	b.Edition = hex.EncodeToString(sum.Sum(nil)[:4])
-	words["EXTENSIONS"] = strconv.Quote(o.Names.OrDefault().Script + "-*." + b.Edition + ".js")
+	words["EDITION"] = strconv.Quote("." + b.Edition + ".js")
 	body, err := bundle("src/main.js", words, api.FormatIIFE)
 	if err != nil {
 		return Bundle{}, err
@@ -83,7 +83,7 @@ func Module() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	words["EXTENSIONS"] = "null"
+	words["EDITION"] = "null"
 	return bundle("src/module.js", words, api.FormatESModule)
 }
 
@@ -101,27 +101,46 @@ func Extensions() []string {
 }
 
 func bundle(entry string, words map[string]string, format api.Format) ([]byte, error) {
+	defines := maps.Clone(words)
+	kept := defines["KEPT"]
+	delete(defines, "KEPT")
 	result := api.Build(api.BuildOptions{
 		EntryPoints:       []string{entry},
 		Bundle:            true,
 		Format:            format,
 		Target:            api.ES2021,
 		MinifyWhitespace:  true,
-		MinifyIdentifiers: true,
+		MinifyIdentifiers: false,
 		MinifySyntax:      true,
 		LegalComments:     api.LegalCommentsNone,
-		Define:            maps.Clone(words),
-		Plugins:           []api.Plugin{embedded()},
+		Define:            defines,
+		Plugins:           []api.Plugin{embedded(kept)},
 	})
 	if len(result.Errors) > 0 {
 		first := result.Errors[0]
 		return nil, fmt.Errorf("bundle %s: %s (%d problems)", entry, first.Text, len(result.Errors))
 	}
-	return slices.Clone(result.OutputFiles[0].Contents), nil
+	return again(result.OutputFiles[0].Contents)
 }
 
-// embedded makes esbuild read the embedded source instead of the disk.
-func embedded() api.Plugin {
+// again minifies once more what came out of a bundle: only now do the modules' declarations join,
+// and their names fall to one scope.
+func again(body []byte) ([]byte, error) {
+	result := api.Transform(string(body), api.TransformOptions{
+		Target:            api.ES2021,
+		MinifyWhitespace:  true,
+		MinifyIdentifiers: true,
+		MinifySyntax:      true,
+	})
+	if len(result.Errors) > 0 {
+		return nil, fmt.Errorf("minify: %s", result.Errors[0].Text)
+	}
+	return slices.Clone(result.Code), nil
+}
+
+// embedded makes esbuild read the embedded source instead of the disk, with kept inside the
+// regular expression that has its name.
+func embedded(kept string) api.Plugin {
 	const space = "snippet"
 	resolve := func(a api.OnResolveArgs) (api.OnResolveResult, error) {
 		file := path.Join(path.Dir(a.Importer), a.Path)
@@ -132,7 +151,8 @@ func embedded() api.Plugin {
 		if err != nil {
 			return api.OnLoadResult{}, err
 		}
-		return api.OnLoadResult{Contents: new(string(source)), Loader: api.LoaderJS}, nil
+		text := strings.ReplaceAll(string(source), "(KEPT)", "("+kept+")")
+		return api.OnLoadResult{Contents: &text, Loader: api.LoaderJS}, nil
 	}
 	return api.Plugin{Name: space, Setup: func(b api.PluginBuild) {
 		b.OnResolve(api.OnResolveOptions{Filter: ".*"}, resolve)

@@ -38,8 +38,18 @@ func build(t *testing.T, o snippet.Options) snippet.Bundle {
 // slack is what an edition in the core's text may cost: its hash compresses by chance.
 const slack = 12
 
-// TestTheSnippetStaysSmall compares each file with sizes.txt, which is committed: what
-// grows has to say so there. Sizes are in bytes, of gzip -9 and of brotli -q 11.
+// budget is what each file may have, gzip and brotli. The core is above its own yet: the log
+// says how far, and sizes.txt keeps it from growing.
+var budget = map[string][2]int{
+	"core":                          {2600, 2300},
+	"core-without-clicks-and-forms": {1500, 1300},
+	"vitals":                        {1100, 950},
+	"capture":                       {1400, 1200},
+}
+
+// TestTheSnippetStaysSmall compares each file with sizes.txt, which is committed, so that what
+// grows has to say so there, and with its budget. Sizes are in bytes, of gzip -9 and of
+// brotli -q 11.
 func TestTheSnippetStaysSmall(t *testing.T) {
 	t.Parallel()
 	files := map[string]snippet.Script{}
@@ -76,6 +86,14 @@ func TestTheSnippetStaysSmall(t *testing.T) {
 		t.Logf("%-30s %5d raw %5d gz (%+d) %5d br (%+d)", name, len(f.Body), gz, gz-old[0], br, br-old[1])
 		if gz > old[0]+slack || br > old[1]+slack {
 			t.Errorf("%s has %d gz, %d br; sizes.txt has %d, %d: make it smaller", name, gz, br, old[0], old[1])
+		}
+		over := max(gz-budget[name][0], br-budget[name][1])
+		switch {
+		case budget[name][0] == 0 || over <= 0:
+		case strings.HasPrefix(name, "core"):
+			t.Logf("%-30s above its budget of %d gz, %d br", name, budget[name][0], budget[name][1])
+		default:
+			t.Errorf("%s has %d gz, %d br; its budget is %d, %d", name, gz, br, budget[name][0], budget[name][1])
 		}
 	}
 }

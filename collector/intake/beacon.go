@@ -40,11 +40,20 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx, c caller) {
 		return
 	}
 	for i := range env.Events {
-		if e := &env.Events[i]; e.Transport != event.TransportFetch {
-			e.Transport = event.TransportBeacon
-		}
+		e := &env.Events[i]
+		e.Transport = transport(e, h.Peek("Sec-Fetch-Mode"))
 	}
 	s.take(ctx, env, c, func() { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+}
+
+// transport tells a fetch from a beacon. The snippet leaves that to the browser, which says
+// it where the connection is secure: a beacon has no answer, so its mode is no-cors.
+func transport(e *event.Event, mode []byte) string {
+	fetched := string(mode) == "cors" || len(mode) == 0 && e.SnippetVersion != ""
+	if fetched || e.Transport == event.TransportFetch {
+		return event.TransportFetch
+	}
+	return event.TransportBeacon
 }
 
 // goodType takes what a page can send without asking first, and JSON. The form type is

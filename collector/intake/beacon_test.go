@@ -80,6 +80,24 @@ func TestEventsAreStampedAndTheTransportIsTheDoors(t *testing.T) {
 	}
 }
 
+func TestTheBrowserTellsAFetchFromABeacon(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ mode, fields, want string }{
+		{"cors", "", "fetch"},
+		{"no-cors", "", "beacon"},
+		{"no-cors", `"snippet_version":"2",`, "beacon"},
+		{"", `"snippet_version":"2",`, "fetch"},
+		{"", "", "beacon"},
+		{"", `"transport":"fetch",`, "fetch"},
+	} {
+		s, kept := newTestServer(nil)
+		post(fmt.Sprintf(`{"site":"shop",%s"events":[{}]}`, c.fields), "Sec-Fetch-Mode", c.mode).send(s)
+		if e := kept.event(t, 0); e.Transport != c.want {
+			t.Errorf("%+v: got %s", c, e.Transport)
+		}
+	}
+}
+
 func TestADryRunStoresNothingAndShowsTheEvents(t *testing.T) {
 	t.Parallel()
 	s, kept := newTestServer(func(o *Options) {

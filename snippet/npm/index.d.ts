@@ -33,6 +33,12 @@ export interface Event {
   [field: string]: unknown;
 }
 
+/** An event as it is sent, which no hook changes any more. */
+export interface Sealed {
+  sealed: Event;
+  callback?: (taken?: boolean) => void;
+}
+
 export interface Core {
   record(type: "custom" | "click" | "form", fields: Fields & { name?: string; props?: Props }): void;
   before: Array<(event: Event) => unknown>;
@@ -40,9 +46,10 @@ export interface Core {
   endpoint: URL;
   /** As it stands. */
   readonly consent?: string;
-  /** The JSON of events that are tried again, the oldest first. */
-  readonly held: ReadonlyArray<String>;
-  add(text: String): void;
+  /** Set to events that could not be sent and are tried again. */
+  held?: ReadonlyArray<Sealed>;
+  /** Sends one as it is. */
+  add(event: Sealed): void;
 }
 
 export interface Footfall {

@@ -1,26 +1,22 @@
 // clean cuts what may be a secret: the fragment, and each query key that neither tells
-// where the visit comes from nor is named by the site.
-export function clean(href) {
-  const kept = RegExp(KEPT, "i");
-  const [base, query = ""] = href.split(/\?|#.*/);
-  return (
-    base +
-    query
-      .split("&")
-      .filter((pair) => kept.test(pair))
-      .join("&")
-      .replace(/^./, "?$&")
-  );
-}
+// where the visit comes from nor is named by the site. The build puts the keys in for KEPT.
+export const clean = (href) => {
+  const parts = href.split(/\?|#.*/);
+  const query = (parts[1] || "")
+    .split("&")
+    .filter((pair) => /^(KEPT)=/i.test(pair))
+    .join("&");
+  return parts[0] + (query && "?" + query);
+};
 
 // key is what makes a page another one.
 export const key = () =>
-  location.pathname + (QUERY ? location.search : "") + (HASH ? location.hash : "");
+  (QUERY ? location.search : "") + (HASH ? location.hash : "") + location.pathname;
 
 // here is the page's address as it is sent. A fragment that counts is the end of the path.
-export function here() {
-  const { href, hash, search } = location;
-  if (!HASH || !hash) return clean(href);
-  const route = hash.replace(/^#[!/]*/, "/").split("?")[0];
-  return clean(href.split(/[?#]/)[0].replace(/\/$/, "") + route + search);
-}
+export const here = () => {
+  if (!HASH || !location.hash) return clean(location.href);
+  const [base] = location.href.split(/[?#]/);
+  const [route] = location.hash.replace(/^#[!/]*/, "/").split("?");
+  return clean(base.replace(/\/$/, "") + route + location.search);
+};

@@ -1,5 +1,5 @@
 import { address, attribute, named, send } from "./clicks.js";
-import { on, patch } from "./guard.js";
+import { guard } from "./guard.js";
 import { touch } from "./pages.js";
 
 const idOf = (el) => attribute(el, "id") || attribute(el, "name");
@@ -8,7 +8,7 @@ const nameOf = (form) => named(form) || idOf(form) || address(form, "action").pa
 let sent;
 
 // submit says which form it is, never what was typed into it: no field is looked at.
-export function submit(form) {
+const submit = (form) => {
   sent = form;
   touch();
   send("form", form, nameOf(form), {
@@ -17,21 +17,19 @@ export function submit(form) {
     form_action: address(form, "action").pathname,
     form_method: attribute(form, "method"),
   });
-}
+};
 
-const handlers = { submit: ({ target }) => submit(target) };
+export const submitted = /* @__PURE__ */ guard((event) => submit(event.target));
 
-// A shadow root keeps its submits to itself, but not where the focus went.
-export function focusin(event) {
-  const [el] = event.composedPath();
+// A shadow root keeps its submits to itself, but not where the focus went. One listener
+// is added to it, however often it is met.
+export const focusin = (event) => {
+  const el = event.composedPath()[0];
   const root = el.getRootNode();
-  if (root.host && !root.footfall) on(handlers, (root.footfall = root));
+  if (root.host) root.addEventListener("submit", submitted, true);
   if (FIELDS && el.form) touch({ form: nameOf(el.form), field: idOf(el) });
-}
+};
 
-export function openForms() {
-  on({ ...handlers, focusin });
-  // form.submit() of a script has no event. Where it follows one, for a form that
-  // was looked over first, that was it.
-  patch(HTMLFormElement.prototype, "submit", (form) => form === sent || submit(form));
-}
+// form.submit() of a script has no event. Where it follows one, for a form that
+// was looked over first, that was it.
+export const sentByScript = (form) => form === sent || submit(form);

@@ -1,5 +1,5 @@
-// The page is the host: nothing here may throw into it, and a problem is told
-// once per page, not once per event.
+// The page is the host: nothing here may throw into it. With the rule warn a problem is
+// told, once per page, not once per event.
 
 let told;
 
@@ -9,30 +9,38 @@ export function warn(problem) {
 }
 
 export const guard =
-  (fn, complain = warn) =>
+  (fn) =>
   (...args) => {
     try {
       return fn(...args);
     } catch (problem) {
-      complain(problem);
+      if (WARN) warn(problem);
     }
   };
 
-// stored calls fn where storage may be denied, full or not there.
-export const stored = (fn) => guard(fn, Boolean)();
+// stored calls fn where storage may be denied, full or not there. What it throws is nothing.
+export const stored = WARN
+  ? (fn) => {
+      try {
+        return fn();
+      } catch {
+        return undefined;
+      }
+    }
+  : (fn) => guard(fn)(); // the same, in fewer bytes
 
 // on listens in the capture phase of the window, which sees each event first: before
 // the page can stop it, and of elements that are added later.
-export function on(handlers, target = window) {
-  for (const type in handlers) target.addEventListener(type, guard(handlers[type]), true);
-}
+export const on = (handlers) => {
+  for (const type in handlers) addEventListener(type, guard(handlers[type]), true);
+};
 
 // patch calls fn(this) after each call of a method of the page's.
-export function patch(object, name, fn) {
+export const patch = (object, name, fn) => {
   const original = object[name];
   object[name] = function () {
     const result = original.apply(this, arguments);
     guard(fn)(this);
     return result;
   };
-}
+};

@@ -1,5 +1,12 @@
-// Browsers allow 64 KiB of keepalive bodies in flight; the rest is headroom.
-export const CAP = 60000;
+// Browsers allow 64 KiB of keepalive bodies in flight: room for two, and some.
+export const CAP = 30000;
+
+// That many events are tried for a body at first; they are halved until they fit. More would
+// mean to encode what waits again and again.
+export const BATCH = 99;
+
+// A pixel's URL, which has three bytes for many a one, passes where headers may have 8 KiB.
+export const PIXEL_CAP = 3000;
 
 // What is held for another try: this many events, the newest, for this many
 // rounds without one success.
@@ -11,3 +18,6 @@ export const ENGAGED = 1000;
 
 // When (ms) the page has most likely nothing else to do.
 export const IDLE = 3000;
+
+// How long (ms) the first batch waits at most: for a frame, or for the extensions.
+export const PATIENCE = 1000;

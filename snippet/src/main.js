@@ -4,8 +4,8 @@ import { start } from "./start.js";
 
 guard(() => {
   // A tag manager or a bundle has no currentScript of ours.
-  const tags = [document.currentScript, document.querySelector("script[data-site]")];
-  const tag = tags.find((el) => el && el.dataset.site);
-  if (tag) start(tag.dataset, tag.src);
-  else warn("no data-site");
+  let tag = document.currentScript;
+  if (!tag?.dataset.site) tag = document.querySelector("script[data-site]");
+  if (WARN && !tag) return warn("no data-site");
+  start(tag.dataset, tag.src);
 })();

@@ -5,19 +5,20 @@ import { stored } from "./guard.js";
 
 export let data, endpoint, source;
 
-export function configure(options, src) {
+const OWN_MACHINE = /^(127\.|localhost(:|$)|\[|$)/;
+
+// configure takes the tag's attributes and address. It tells whether this visitor, or this
+// page, is not to be counted.
+export const configure = (options, src) => {
   data = options;
-  source = src || location.href;
+  source = src || location;
   endpoint = new URL(data.endpoint || ENDPOINT, source);
-}
-
-const OWN_MACHINE = /^(127\.|localhost$|\[|$)/;
-
-// isSilent tells whether this visitor, or this page, is not to be counted.
-export const isSilent = () =>
-  (GPC && navigator.globalPrivacyControl) ||
-  (DNT && navigator.doNotTrack == 1) ||
-  (!FRAMES && top !== self) ||
-  // The developer's own machine counts where the collector is there too.
-  (!LOCAL && OWN_MACHINE.test(location.hostname) && !OWN_MACHINE.test(endpoint.hostname)) ||
-  stored(() => localStorage.footfall_off);
+  return (
+    (DNT && navigator.doNotTrack == 1) ||
+    (!FRAMES && top !== self) ||
+    (GPC && navigator.globalPrivacyControl) ||
+    // The developer's own machine counts where the collector is there too.
+    (!LOCAL && OWN_MACHINE.test(location.host) && !OWN_MACHINE.test(endpoint.host)) ||
+    stored(() => localStorage.footfall_off)
+  );
+};

@@ -1,162 +1,134 @@
 // The way of an event to the collector. Recorded events wait in the queue, as objects
-// until they are first sent, as JSON from then on: what has left the page never
+// until they are first sent, with their JSON from then on: what has left the page never
 // changes, so that an id stands for one body on whichever way it arrives.
 //
 // The ways: fetch, because content blockers drop beacons while the beacon says true;
 // the pixel when fetch is rejected (a policy, a blocker, no network); the beacon at
 // exit where it is the surer way. What no way brings is held and tried again.
-import { encode, size, split } from "./batch.js";
-import { guard, on, stored, warn } from "./guard.js";
-import { CAP, HELD, IDLE, ROUNDS } from "./limits.js";
+import { encode } from "./batch.js";
+import { stored, guard, warn } from "./guard.js";
+import { BATCH, CAP, HELD, PIXEL_CAP, ROUNDS } from "./limits.js";
 import { data, endpoint } from "./rules.js";
 import { uuid } from "./uuid.js";
 
-// core is what extensions are given: with consent as it stands, and held, the events that
-// are tried again, the oldest first.
-export const core = { before: [], held: [] };
+// core is what extensions are given: the hooks that may change an event or return false, and
+// consent as it stands. What could not be sent and is tried again is told by setting held.
+export const core = { before: [] };
 
 let queue = [];
-let inflight = 0;
 let rounds = 0;
-let timer, waiting, blocked, timezone;
+let timer, blocked;
 
-// A batch is a list of JSON texts, which joins itself.
-export const body = (batch, transport = "fetch") =>
+// body is what holds for each event, as late as it can be read, and the batch. Which way it
+// comes the collector sees by itself.
+const body = (batch) =>
   encode({
     site: data.site,
     sent_at: Date.now(),
-    transport,
     snippet_version: VERSION,
     consent: core.consent,
+    session_id: data.session && stored(() => (sessionStorage.footfall ||= uuid())),
     webdriver: navigator.webdriver,
-    timezone,
     screen_w: screen.width,
     screen_h: screen.height,
     viewport_w: innerWidth,
     viewport_h: innerHeight,
-  }).replace("}", `,"events":[${batch}]}`);
+    events: batch.map((event) => event.sealed),
+  });
 
-function plan(delay) {
+// plan puts the next flush off by so many milliseconds; what is no number is none. It tries
+// fetch again.
+export const plan = (delay) => {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    timer = waiting = 0;
+    timer = 0;
+    blocked = 0;
     flush();
   }, delay);
-}
+};
 
-export function add(event) {
+export const add = (event) => {
   queue.push(event);
-  timer || plan(0);
-}
+  timer || plan();
+};
 
-export function setConsent(state) {
+// settle tells who asked: true when the collector has it, false when it never will, nothing
+// when nobody can know.
+const settle = (batch, taken) => batch.map((event) => stored(() => event.callback(taken)));
+
+export const setConsent = (state) => {
   core.consent = state;
   if (state === "no") {
-    settle([...core.held, ...queue], false);
-    core.held = [];
+    settle(queue, false);
     queue = [];
     stored(() => delete sessionStorage.footfall);
   }
-  timer || plan(0);
-}
+  plan();
+};
 
-// seal makes the text of an event, with what is read as late as possible: routers set
-// the title after the URL, and a session needs consent.
-export const seal = guard((event) => {
-  const { type, callback } = event;
-  if (!type) return event;
-  if (type === "pageview") event.title ||= document.title;
-  if (data.session) event.session_id = stored(() => (sessionStorage.footfall ||= uuid()));
-  if (core.before.every((hook) => hook(event) !== false)) {
-    return Object.assign(new String(encode(event)), { callback });
-  }
+// seal makes what is sent of an event, a copy that nobody else has, and tells whether it is to
+// be sent. Routers set the title after the URL, so it is read now.
+const seal = /* @__PURE__ */ guard((event) => {
+  if (event.type === "pageview") event.title ||= document.title;
+  return (event.sealed ||=
+    core.before.every((hook) => hook(event) !== false) && JSON.parse(encode(event)));
 });
 
-function settle(batch, done) {
-  rounds = 0;
-  batch.map(({ callback }) => callback && guard(callback)(done));
-}
-
-export function flush(exit) {
-  if (core.consent === "wait" || (waiting && !exit)) return;
-  // A collector that asked us to wait may refuse the last attempt too, and without a
-  // network the beacon says yes to nobody. The page can come back, so the events stay;
-  // their ids make a repeat harmless.
-  const batch = [...core.held, ...queue.map(seal).filter(Boolean)];
-  queue = [];
-  core.held = waiting || (exit && !navigator.onLine) ? batch : [];
-  if (batch[0]) split(batch, body).map((part) => send(part, exit));
-}
-
-async function send(batch, exit) {
-  // What rejects fetch swallows the beacon too, without a word.
-  if (exit && blocked) return batch.map((text) => pixels([text]));
-  const text = body(batch);
-  const bytes = size(text);
-  inflight += bytes;
+// flush sends what waits, one request after the other: that of an exit, which does not wait, then
+// finds room among the 64 KiB of those that outlive a page. No answer is relied upon: engines
+// leave some out when a page is put away, or a link was a download; the next event, or the exit,
+// makes the next flush. Where the last fetch was rejected
+// all goes by pixel, until the next plan.
+export const flush = async (exit) => {
+  if (core.consent && core.consent !== "yes") return;
+  let batch = (queue = queue.filter(seal)).slice(0, BATCH);
+  let status = 500;
+  let text, bytes, wait, image, response, turn;
+  // One event above the cap goes alone: the collector answers it with a reason.
+  while ((bytes = new Blob([(text = body(batch))]).size) > (blocked ? PIXEL_CAP : CAP) && batch[1]) {
+    batch = batch.slice(0, batch.length >> 1);
+  }
+  if (!batch[0]) return;
+  queue = queue.slice(batch.length);
+  if (exit) flush(exit);
   try {
-    // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
-    // beacon to the page's own host for a ping to strangers.
-    if (
-      (data.transport === "beacon" ||
-        (exit && (/^Apple/.test(navigator.vendor) || endpoint.host === location.host))) &&
-      navigator.sendBeacon(endpoint, body(batch, "beacon"))
-    ) {
-      return settle(batch, true);
-    }
-    // A string body is text/plain and no header is ours: no preflight.
-    const { status, headers } = await fetch(endpoint, {
-      method: "POST",
-      body: text,
-      keepalive: inflight <= CAP,
-      credentials: "omit",
-    });
-    blocked = 0;
-    if (status === 429 || status > 499) return hold(batch, headers.get("Retry-After"));
-    if (status > 399) warn(headers.get("X-Footfall-Reason") || status);
-    settle(batch, status < 400);
-  } catch (rejected) {
-    // Also where the browser has no beacon.
+    status = blocked
+      ? ((image = new Image()),
+        (image.src = new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint)),
+        await image.decode())
+      : // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
+        // beacon to the page's own host for a ping to strangers.
+        (data.transport === "beacon" ||
+            (exit && (navigator.vendor[0] === "A" || endpoint.host === location.host))) &&
+          navigator.sendBeacon(endpoint, text)
+        ? // A collector that asked us to wait may refuse this too, and without a network the
+          // beacon says yes to nobody. The page can come back, so the events stay; their ids
+          // make a repeat harmless.
+          exit && (rounds || !navigator.onLine) && 500
+        : // A string body is text/plain and no header is ours: no preflight.
+          ((response = await fetch(endpoint, {
+            method: "POST",
+            body: text,
+            keepalive: bytes <= CAP,
+            credentials: "omit",
+          })),
+          (wait = response.headers.get("Retry-After")),
+          response.status);
+    if (WARN && status > 399) warn(response?.headers.get("X-Footfall-Reason") || status);
+  } catch {
+    // What rejects fetch swallows the beacon too, without a word; or there is no beacon.
+    turn = !blocked;
     blocked = 1;
-    pixels(batch);
-  } finally {
-    inflight -= bytes;
   }
-}
-
-// One by one: while the first does not get through, the others need not try.
-function pixels([event, ...rest]) {
-  if (!event) return;
-  const image = new Image();
-  image.onerror = () => hold([event, ...rest]);
-  image.onload = () => {
-    settle([event], true);
-    pixels(rest);
-  };
-  image.src = new URL(PIXEL + "?json=" + encodeURIComponent(body([event], "pixel")), endpoint);
-}
-
-// Whether the collector has what is given up here, nobody knows.
-function hold(batch, seconds) {
-  if (core.consent === "no" || (!waiting && ++rounds > ROUNDS)) return settle(batch);
-  // The failures of one round come one by one; the first makes the next round.
-  if (!waiting) {
-    plan(Math.max(seconds * 1e3 || 0, 500 << rounds) * (1 + Math.random() / 2));
-    waiting = 1;
+  const again = status === 429 || status > 499;
+  if (again && core.consent !== "no" && (turn || exit || ++rounds <= ROUNDS)) {
+    core.held = batch;
+    queue = [...batch, ...queue].slice(-HELD);
+    if (turn) flush(exit);
+    else plan((wait * 1e3 || 500 << rounds) * (1 + Math.random() / 2));
+  } else {
+    rounds = 0;
+    settle(batch, again ? undefined : !(status > 399));
+    flush();
   }
-  core.held = [...new Set([...core.held, ...batch])].slice(-HELD);
-}
-
-// The first batch waits for a frame, because sizes that are asked for earlier cost a
-// layout, and for the extensions, which may have a say in it: a second at most.
-export function openSender(extensions) {
-  core.consent = data.consent;
-  plan(1000);
-  requestAnimationFrame(() => Promise.all(extensions).then(() => waiting || plan(0)));
-  on({ online: () => plan(0) });
-  // The zone's first call costs up to 70 ms on a slow phone: not before the first
-  // send, and only when nothing else is to be done.
-  setTimeout(() => {
-    timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  }, IDLE);
-}
+};

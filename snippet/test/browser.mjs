@@ -9,9 +9,8 @@ register("./fresh.mjs", import.meta.url);
 const RULES = {
   AUTO: true, SPA: true, REPLACE: true, QUERY: true, HASH: false, BFCACHE: true, UNSEEN: false,
   LEAVE: true, FOCUS: true, CLICKS: true, OUTBOUND: true, DOWNLOAD: true, CONTACT: true,
-  FORMS: true, FIELDS: true, FRAMES: false, LOCAL: false, GPC: true, DNT: false,
-  VERSION: "2", ENDPOINT: "e", PIXEL: "p.gif", EXTENSIONS: null,
-  KEPT: "^(utm_\\w+|ref|source|\\w*clid|q)=",
+  FORMS: true, FIELDS: true, ZONE: true, FRAMES: false, LOCAL: false, GPC: true, DNT: false, WARN: false,
+  VERSION: "2", ENDPOINT: "e", PIXEL: "p.gif", SCRIPT: "f", EDITION: null,
 };
 
 export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page } = {}) {
@@ -54,6 +53,9 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
     navigator: {
       language: "en-GB",
       onLine: true,
+      vendor: "Google Inc.",
+      onLine: true,
+      vendor: "Google Inc.",
       sendBeacon: (url, body) => seen.beacons.push({ url: String(url), ...note(body) }) > 0,
       ...page.navigator,
     },
@@ -61,7 +63,14 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
       set src(src) {
         const { searchParams } = new URL(src);
         const { events, ...envelope } = note(searchParams.get("json"));
-        seen.pixels.push({ image: this, src: String(src), ...envelope, ...events[0] });
+        seen.pixels.push({ image: this, src: String(src), ...envelope, events });
+        this.loaded = new Promise((resolve, reject) => {
+          this.onload = resolve;
+          this.onerror = reject;
+        });
+      }
+      decode() {
+        return this.loaded;
       }
     },
     fetch: async (url, options) => {
@@ -82,6 +91,9 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
   globalThis.window = globalThis;
   t.mock.method(console, "warn", (...args) => seen.warnings.push(args.join(" ")));
   t.mock.timers.enable({ apis: ["setTimeout"] });
+  // As in a browser, what is no number is 0; the mock's timer would never end.
+  const { setTimeout: mocked } = globalThis;
+  globalThis.setTimeout = (fn, ms) => mocked(fn, Number(ms) || 0);
   seen.fire = (type, event = {}) => (seen.listeners[type] || []).forEach((fn) => fn(event));
   seen.tick = async (ms = 0) => {
     t.mock.timers.tick(ms);
@@ -101,13 +113,16 @@ let loads = 0;
 // load runs the whole snippet once more, as a page load would.
 export const load = () => import(`../src/main.js?${++loads}`);
 
-// modules loads some of the source's files, of one page and ready for its tag.
-export async function modules(endpoint, data, ...names) {
-  const page = ++loads;
-  const files = ["rules", ...names].map((name) => import(`../src/${name}.js?${page}`));
-  const [{ configure }, ...rest] = await Promise.all(files);
-  configure({ site: "shop", ...data, endpoint }, "https://collector.example/f.js");
-  return rest;
+// opened is a page that counts nothing by itself: its core sends what a test adds. exit puts
+// the page away.
+export async function opened(t, { data, ...page } = {}) {
+  const tag = { auto: "false", endpoint: "https://collector.example/in/e", ...data };
+  const seen = browser(t, { ...page, tag });
+  await load();
+  footfall.use((core) => Object.assign(seen, { core, add: core.add }));
+  await seen.tick();
+  seen.exit = () => seen.fire("pagehide");
+  return seen;
 }
 
 // element is a DOM element with its attributes and nothing that holds a value:
@@ -119,10 +134,12 @@ export function element(localName, attributes = {}, { text = "", parent } = {}) 
     getAttribute: (name) => attributes[name] ?? null,
     hasAttribute: (name) => name in attributes,
     getAttributeNames: () => Object.keys(attributes),
+    baseURI: globalThis.document?.baseURI,
     matches: (selector) =>
       selector
         .split(",")
-        .some((part) => part === localName || (part === ":any-link" && attributes.href)),
+        .some((part) => part === localName || (part === ":any-link" && attributes.href) ||
+          (part === ":not(form)[data-event]" && localName !== "form" && "data-event" in attributes)),
     closest: (selector) => {
       for (let el = self; el; el = el.parent) if (el.matches(selector)) return el;
       return null;
@@ -138,6 +155,7 @@ export function element(localName, attributes = {}, { text = "", parent } = {}) 
   return self;
 }
 
+// path is a browser's event on el.
 export function path(el) {
   const elements = [];
   for (let at = el; at; at = at.parent) elements.push(at);

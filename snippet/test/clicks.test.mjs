@@ -1,15 +1,11 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { browser, element, modules, path } from "./browser.mjs";
+import { element, opened, path } from "./browser.mjs";
 
 // recorded gives what a browser event becomes, as it is sent.
 async function recorded(t, type, event, rules) {
-  const seen = browser(t, { rules });
-  const [clicks, forms, sender] = await modules("/e", {}, "clicks", "forms", "sender");
-  clicks.openClicks();
-  forms.openForms();
-  sender.openSender([]);
+  const seen = await opened(t, { rules });
   seen.fire(type, event);
   await seen.tick();
   const [found] = seen.events();
@@ -126,10 +122,7 @@ test("a click in a form with data-event is no event: its submit is", async (t) =
 });
 
 test("form.submit() of a script is one event, also after a submit that was stopped", async (t) => {
-  const seen = browser(t);
-  const [forms, sender] = await modules("/e", {}, "forms", "sender");
-  forms.openForms();
-  sender.openSender([]);
+  const seen = await opened(t);
   const [one, two] = [element("form", { id: "one" }), element("form", { id: "two" })];
   HTMLFormElement.prototype.submit.call(one);
   seen.fire("submit", { target: two });

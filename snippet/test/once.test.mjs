@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, modules } from "./browser.mjs";
+import { opened } from "./browser.mjs";
 
 // A small generator with a seed, so that a failure can be had again.
 function random(seed) {
@@ -20,12 +20,11 @@ for (let seed = 1; seed <= 30; seed++) {
       () => ({ status: 429 }),
       () => Promise.reject(new TypeError("blocked")),
     ];
-    const seen = browser(t, {
+    const seen = await opened(t, {
       answer: () => (calm ? { status: 204 } : answers[pick(4)]()),
       navigator: pick(2) ? { vendor: "Apple Computer, Inc." } : {},
     });
-    const [{ core, openSender, flush }, { record, set, view }] = await modules("/e", {}, "sender", "pages");
-    openSender([]);
+    const { core } = seen;
     core.before.push((event) => {
       event.props.seen = (event.props.seen || 0) + 1;
     });
@@ -35,10 +34,10 @@ for (let seed = 1; seed <= 30; seed++) {
     for (let step = 0; step < 40; step++) {
       document.title = `title ${step}`;
       const [does] = [pick(6)];
-      if (does === 0) view({ step });
-      if (does === 1) set({ step });
-      if (does === 2) flush(1);
-      if (does > 2) record("custom", { name: "n", props: { step }, callback: ++made && callback });
+      if (does === 0) footfall.page({ step });
+      if (does === 1) footfall.set({ step });
+      if (does === 2) seen.exit();
+      if (does > 2) footfall("n", { step }, { callback: ++made && callback });
       await seen.tick(pick(3) * 400);
       for (const { image } of seen.pixels.splice(0)) pick(2) ? image.onload() : image.onerror();
     }

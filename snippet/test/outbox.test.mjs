@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, modules } from "./browser.mjs";
+import { uuid } from "../src/uuid.js";
+import { opened as page } from "./browser.mjs";
 
 const HOUR = 36e5;
 
@@ -25,21 +26,16 @@ function disk({ room = Infinity } = {}) {
 }
 
 // opened is a page with the outbox; what the disk has is what pages before it left.
-async function opened(t, { on = disk(), answer, data = {}, ...page } = {}) {
-  const seen = browser(t, { answer, localStorage: on.stored, ...page });
-  const [sender, { uuid }] = await modules("https://collector.example/e", data, "sender", "uuid");
-  Object.assign(sender.core, { data: { site: "shop", ...data }, add: sender.add });
-  const loads = [import(`../src/ext/outbox.js?${Math.random()}`)];
-  globalThis.footfall = { use: (fn) => fn(sender.core) };
-  sender.openSender(loads);
-  await Promise.all(loads);
+async function opened(t, { on = disk(), data, ...more } = {}) {
+  const seen = await page(t, { localStorage: on.stored, data: { ext: "outbox", ...data }, ...more });
+  await import(`../src/ext/outbox.js?${Math.random()}`);
   const made = [];
-  const record = (more) => {
+  const record = (event) => {
     made.push(uuid());
-    sender.add({ event_id: made.at(-1), type: "custom", ...more });
+    seen.add({ event_id: made.at(-1), type: "custom", ...event });
   };
   await seen.tick(1000);
-  return Object.assign(seen, { sender, on, record, made });
+  return Object.assign(seen, { on, record, made });
 }
 
 const away = () => Promise.reject(new TypeError("no network"));
@@ -50,7 +46,7 @@ const fail = async (seen) => {
 };
 const idAt = (time, tail = "0") => {
   const hex = time.toString(16).padStart(12, "0");
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-${tail.padStart(12, "0")}`;
+  return `${hex}70008000${tail.padStart(12, "0")}`;
 };
 const leave = (on, id, more) => {
   on.stored[`footfall shop ${id}`] = JSON.stringify({ event_id: id, type: "custom", ...more });
@@ -61,7 +57,7 @@ test("what arrives at the first try is never on the disk", async (t) => {
   seen.record();
   await seen.tick();
   seen.record();
-  seen.sender.flush(1);
+  seen.exit();
   await seen.tick();
   assert.equal(seen.events().length, 2);
   assert.deepEqual(seen.on.calls.filter(([does]) => does === "set"), []);
@@ -89,7 +85,7 @@ test("what is left while the collector asks to wait, or without a network, is ke
     seen.record();
     if (onLine) await seen.tick();
     seen.record();
-    seen.sender.flush(1);
+    seen.exit();
     assert.equal(seen.on.entries().length, 2);
     t.mock.restoreAll();
   }
@@ -117,11 +113,11 @@ test("nothing is read or written before consent; no empties it", async (t) => {
   on.calls.length = 0;
   const seen = await opened(t, { on, answer: away, data: { consent: "wait" } });
   seen.record();
-  seen.sender.flush(1);
+  seen.exit();
   await seen.tick();
   assert.deepEqual(on.calls, []);
   assert.equal(seen.fetches.length, 0);
-  seen.sender.setConsent("no");
+  footfall.consent("no");
   assert.deepEqual(Object.keys(on.stored), ["mine"]);
 });
 
@@ -131,7 +127,7 @@ test("consent that comes later takes up what is there", async (t) => {
   leave(on, old);
   const seen = await opened(t, { on, data: { consent: "wait" } });
   seen.record();
-  seen.sender.setConsent("yes");
+  footfall.consent("yes");
   await seen.tick();
   assert.deepEqual(sent(seen), [seen.made[0], old]);
   assert.deepEqual(on.entries(), []);
@@ -145,10 +141,10 @@ test("no after a failure empties it, and what fails later is not kept", async (t
   await seen.tick();
   assert.equal(seen.on.entries().length, 1);
   await seen.tick(5000);
-  seen.sender.setConsent("no");
+  footfall.consent("no");
   refuse();
   await seen.tick(HOUR);
-  seen.sender.flush(1);
+  seen.exit();
   assert.deepEqual(seen.on.entries(), []);
 });
 
@@ -189,7 +185,7 @@ test("the events of many pages stay below the bounds together", async (t) => {
   for (let i = 0; i < 480; i++) leave(on, idAt(Date.now() - HOUR + i), { site: "shop" });
   const seen = await opened(t, { on, answer: () => ({ status: 503 }) });
   for (let i = 0; i < 40; i++) seen.record();
-  seen.sender.flush(1);
+  seen.exit();
   assert.equal(on.entries().length, 500);
   const newest = on.entries().sort().slice(-40);
   assert.deepEqual(newest, seen.made.map((id) => `footfall shop ${id}`), "the oldest went");
@@ -226,7 +222,7 @@ test("another site's entries are its own, until consent is withdrawn", async (t)
   on.stored[`footfall shop.de ${idAt(Date.now() - 99 * HOUR)}`] = "{}";
   const seen = await opened(t, { on });
   assert.deepEqual([seen.fetches.length, on.entries().length], [0, 1]);
-  seen.sender.setConsent("no");
+  footfall.consent("no");
   assert.deepEqual(on.entries(), []);
 });
 
@@ -262,7 +258,7 @@ test("a disk that is full, denied or not there costs no event", async (t) => {
     await seen.tick();
     await seen.tick(5000);
     assert.equal(seen.fetches.length, 2);
-    seen.sender.setConsent("no");
+    footfall.consent("no");
     assert.deepEqual(seen.warnings, []);
     t.mock.restoreAll();
   }

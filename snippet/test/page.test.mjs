@@ -13,7 +13,6 @@ test("a load is one pageview with what the page knows", async (t) => {
   assert.ok(Math.abs(sent_at - Date.now()) < 5000);
   assert.deepEqual(envelope, {
     site: "shop",
-    transport: "fetch",
     snippet_version: "2",
     screen_w: 1920,
     screen_h: 1080,
@@ -97,13 +96,14 @@ test("a restored page is a pageview again, with the referrer it had", async (t) 
 
 for (const state of ["hidden", "prerendering"]) {
   test(`a page that is ${state} sends nothing until it is seen`, async (t) => {
-    const seen = browser(t, { document: { [state]: true } });
+    // What is prerendered is hidden, too.
+    const seen = browser(t, { document: { [state]: true, hidden: true } });
     await load();
     footfall("early");
     await seen.tick();
     seen.fire("pagehide");
     assert.equal(seen.fetches.length + seen.beacons.length, 0);
-    document[state] = false;
+    document[state] = document.hidden = false;
     seen.fire("visibilitychange");
     seen.fire("prerenderingchange");
     await seen.tick();
@@ -119,7 +119,7 @@ test("Global Privacy Control silences everything, and the calls stay harmless", 
   await seen.tick(2000);
   seen.fire("pagehide");
   assert.equal(seen.fetches.length + seen.beacons.length + seen.pixels.length, 0);
-  assert.deepEqual(Object.keys(seen.listeners), ["visibilitychange", "prerenderingchange"]);
+  assert.deepEqual(Object.keys(seen.listeners), ["visibilitychange"]);
   assert.deepEqual(seen.warnings, []);
 });
 
@@ -157,8 +157,8 @@ test("data-session=tab keeps one id in the tab", async (t) => {
   let seen = browser(t, { tag: { session: "tab" }, sessionStorage });
   await load();
   await seen.tick();
-  assert.equal(seen.events()[0].session_id, sessionStorage.footfall);
-  assert.match(sessionStorage.footfall, /^[0-9a-f-]{36}$/);
+  assert.equal(seen.fetches[0].session_id, sessionStorage.footfall);
+  assert.match(sessionStorage.footfall, /^[0-9a-f]{32}$/);
 });
 
 test("storage that is denied costs the session, not the pageview", async (t) => {
@@ -166,7 +166,7 @@ test("storage that is denied costs the session, not the pageview", async (t) => 
   await load();
   await seen.tick();
   assert.deepEqual(types(seen), ["pageview"]);
-  assert.equal(seen.events()[0].session_id, undefined);
+  assert.equal(seen.fetches[0].session_id, undefined);
 });
 
 test("properties that JSON cannot hold never throw into the page", async (t) => {
@@ -195,9 +195,39 @@ test("the time zone comes when the page is idle, not before the first send", asy
   const seen = browser(t);
   await load();
   await seen.tick();
-  assert.equal(seen.fetches[0].timezone, undefined);
+  assert.equal(seen.fetches[0].events[0].timezone, undefined);
   await seen.tick(3000);
   footfall("later");
   await seen.tick(1);
-  assert.equal(typeof seen.fetches[1].timezone, "string");
+  assert.equal(typeof seen.fetches[1].events[0].timezone, "string");
+});
+
+test("identify, set and consent before the load hold for the first pageview", async (t) => {
+  const stub = () => {};
+  const call = (m, ...args) => Object.assign(args, { m });
+  stub.q = [["early"], call("identify", "u7"), call("set", { plan: "pro" }), call("consent", "yes")];
+  const seen = browser(t, { stub, tag: { consent: "wait" } });
+  await load();
+  await seen.tick();
+  assert.deepEqual(types(seen), ["pageview", "custom"]);
+  for (const event of seen.events()) {
+    assert.equal(event.user_id, "u7");
+    assert.equal(event.props.plan, "pro");
+  }
+  assert.equal(seen.fetches[0].consent, "yes");
+});
+
+test("what a text holds for a pattern arrives as it is", async (t) => {
+  const title = "Save $$, $& and $` or }";
+  const seen = browser(t, { document: { title } });
+  await load();
+  await seen.tick();
+  assert.equal(seen.events()[0].title, title);
+});
+
+test("without data-site nothing runs", async (t) => {
+  const seen = browser(t, { document: { currentScript: { src: "https://other.example/", dataset: {} } } });
+  await load();
+  await seen.tick(2000);
+  assert.deepEqual([seen.fetches, Object.keys(seen.listeners)], [[], []]);
 });

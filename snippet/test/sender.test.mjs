@@ -1,30 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, modules } from "./browser.mjs";
+import { opened } from "./browser.mjs";
 
 const endpoint = "https://collector.example/in/e";
 const event = (id, more) => ({ event_id: id, type: "custom", ...more });
 
-async function sender(t, answer, { data, ...more } = {}) {
-  const seen = browser(t, { answer, ...more });
-  [seen.sender] = await modules(endpoint, data, "sender");
-  seen.sender.openSender([]);
-  await seen.tick();
-  return seen;
-}
+const sender = (t, answer, options) => opened(t, { answer, ...options });
 
 const reject = () => Promise.reject(new TypeError("blocked"));
 const ids = (request) => request.events.map((e) => e.event_id);
 
 test("the events of one task are one request without a preflight", async (t) => {
   const seen = await sender(t);
-  seen.sender.add(event("1"));
-  seen.sender.add(event("2"));
+  seen.add(event("1"));
+  seen.add(event("2"));
   await seen.tick();
   assert.equal(seen.fetches.length, 1);
-  const [{ url, options, transport }] = seen.fetches;
+  const [{ url, options }] = seen.fetches;
   assert.equal(url, endpoint);
-  assert.equal(transport, "fetch");
   assert.equal(options.method, "POST");
   assert.equal(options.credentials, "omit");
   assert.equal(options.keepalive, true);
@@ -34,32 +27,51 @@ test("the events of one task are one request without a preflight", async (t) => 
 
 test("a pageview takes the title that stands when it is sent", async (t) => {
   const seen = await sender(t);
-  seen.sender.add({ event_id: "1", type: "pageview" });
+  seen.add({ event_id: "1", type: "pageview" });
   document.title = "After the router";
   await seen.tick();
   assert.equal(seen.events()[0].title, "After the router");
 });
 
-test("a rejected fetch becomes one pixel per event, with the same ids", async (t) => {
+test("a rejected fetch becomes pixels of few events, one after the other", async (t) => {
   const seen = await sender(t, reject);
-  seen.sender.add(event("1", { props: { plan: "pro" } }));
-  seen.sender.add(event("2"));
+  seen.add(event("1", { props: { plan: "pro" } }));
+  seen.add(event("2"));
+  seen.add(event("3", { name: "x".repeat(3000) }));
   await seen.tick();
   assert.equal(seen.pixels.length, 1, "the second waits for the first");
-  seen.pixels[0].image.onload();
-  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1", "2"]);
-  const { src, transport, props } = seen.pixels[0];
+  const { src, events } = seen.pixels[0];
   assert.ok(src.startsWith("https://collector.example/in/p.gif?json=%7B%22site%22%3A%22shop%22"));
-  assert.equal(transport, "pixel");
-  assert.deepEqual(props, { plan: "pro" });
+  assert.deepEqual(events[0].props, { plan: "pro" });
+  for (let i = 0; i < 3; i++) {
+    seen.pixels.at(-1).image.onload();
+    await seen.tick();
+  }
+  assert.deepEqual(seen.pixels.flatMap(ids), ["1", "2", "3"]);
+  assert.ok(seen.pixels.length > 1);
+  assert.equal(seen.fetches.length, 1, "fetch is not asked again");
+});
+
+test("a pixel that fails gives the next round to fetch again", async (t) => {
+  const seen = await sender(t, (n) => (n === 1 ? reject() : { status: 204 }));
+  seen.add(event("1"));
+  await seen.tick();
+  seen.pixels[0].image.onerror();
+  await seen.tick();
+  await seen.tick(5000);
+  seen.add(event("2"));
+  await seen.tick();
+  assert.deepEqual(seen.fetches.flatMap(ids), ["1", "1", "2"]);
+  assert.equal(seen.pixels.length, 1);
 });
 
 test("what no way brings is tried again later, with the same ids", async (t) => {
   const seen = await sender(t, (n) => (n === 1 ? reject() : { status: 204 }));
-  seen.sender.add(event("1"));
-  seen.sender.add(event("2"));
+  seen.add(event("1"));
+  seen.add(event("2"));
   await seen.tick();
   seen.pixels[0].image.onerror();
+  await seen.tick();
   await seen.tick(999);
   assert.equal(seen.fetches.length, 1, "not before the back-off");
   await seen.tick(600);
@@ -70,9 +82,9 @@ for (const status of [429, 503]) {
   test(`${status} waits for Retry-After, and new events wait too`, async (t) => {
     const busy = { status, headers: { "Retry-After": "30" } };
     const seen = await sender(t, (n) => (n === 1 ? busy : { status: 204 }));
-    seen.sender.add(event("1"));
+    seen.add(event("1"));
     await seen.tick();
-    seen.sender.add(event("2"));
+    seen.add(event("2"));
     await seen.tick(29999);
     assert.equal(seen.fetches.length, 1);
     await seen.tick(15001);
@@ -83,7 +95,7 @@ for (const status of [429, 503]) {
 
 test("a collector out of reach is asked a bounded number of times", async (t) => {
   const seen = await sender(t, () => ({ status: 503 }));
-  seen.sender.add(event("1"));
+  seen.add(event("1"));
   await seen.tick();
   for (let i = 0; i < 30; i++) await seen.tick(36e5);
   assert.equal(seen.fetches.length, 11);
@@ -91,30 +103,30 @@ test("a collector out of reach is asked a bounded number of times", async (t) =>
 
 test("at most 500 events are held, the newest", async (t) => {
   const seen = await sender(t, (n) => ({ status: n === 1 ? 503 : 204 }));
-  for (let i = 0; i < 550; i++) seen.sender.add(event(String(i)));
+  for (let i = 0; i < 550; i++) seen.add(event(String(i)));
   await seen.tick();
   await seen.tick(5000);
-  assert.equal(ids(seen.fetches[1]).length, 500);
-  assert.equal(ids(seen.fetches[1])[499], "549");
+  for (let i = 0; i < 6; i++) await seen.tick();
+  const again = seen.fetches.slice(1).flatMap(ids);
+  assert.deepEqual(again, Array.from({ length: 500 }, (_, i) => String(i + 50)));
 });
 
-test("what is held stays in order, also when its parts fail one by one", async (t) => {
+test("what is held stays in order, also when it goes in parts and fails again", async (t) => {
   const seen = await sender(t, (n) => ({ status: n <= 3 ? 503 : 204 }));
-  for (let i = 0; i < 600; i++) seen.sender.add(event(String(i), { name: "x".repeat(250) }));
+  for (let i = 0; i < 600; i++) seen.add(event(String(i), { name: "x".repeat(250) }));
   await seen.tick();
-  assert.equal(seen.fetches.length, 4);
-  seen.sender.add(event("new"));
-  await seen.tick(5000);
-  const again = seen.fetches.slice(4).flatMap(ids);
-  assert.deepEqual(again, [...Array.from({ length: 450 }, (_, i) => String(i)), "new"]);
+  seen.add(event("new"));
+  for (let i = 0; i < 12; i++) await seen.tick(12000);
+  const again = seen.fetches.slice(3).flatMap(ids);
+  assert.deepEqual(again, [...Array.from({ length: 499 }, (_, i) => String(i + 101)), "new"]);
 });
 
 const webkit = { vendor: "Apple Computer, Inc." };
 
 test("at exit the batch goes at once, by a keepalive fetch", async (t) => {
   const seen = await sender(t);
-  seen.sender.add(event("1"));
-  seen.sender.flush(1);
+  seen.add(event("1"));
+  seen.exit();
   assert.equal(seen.beacons.length, 0);
   assert.deepEqual(ids(seen.fetches[0]), ["1"]);
   assert.equal(seen.fetches[0].options.keepalive, true);
@@ -126,17 +138,16 @@ for (const [where, options] of [
 ]) {
   test(`at exit the beacon takes the batch ${where}`, async (t) => {
     const seen = await sender(t, undefined, options);
-    seen.sender.add(event("1"));
-    seen.sender.flush(1);
+    seen.add(event("1"));
+    seen.exit();
     assert.equal(seen.fetches.length, 0);
-    assert.equal(seen.beacons[0].transport, "beacon");
     assert.deepEqual(ids(seen.beacons[0]), ["1"]);
   });
 }
 
 test("data-transport=beacon sends every batch so", async (t) => {
   const seen = await sender(t, undefined, { data: { transport: "beacon" } });
-  seen.sender.add(event("1"));
+  seen.add(event("1"));
   await seen.tick();
   assert.equal(seen.fetches.length, 0);
   assert.deepEqual(ids(seen.beacons[0]), ["1"]);
@@ -144,60 +155,90 @@ test("data-transport=beacon sends every batch so", async (t) => {
 
 test("at exit the beacon takes the batch at once", async (t) => {
   const seen = await sender(t, undefined, { navigator: webkit });
-  seen.sender.add(event("1"));
-  seen.sender.flush(1);
+  seen.add(event("1"));
+  seen.exit();
   assert.equal(seen.fetches.length, 0);
-  assert.equal(seen.beacons[0].transport, "beacon");
   assert.deepEqual(ids(seen.beacons[0]), ["1"]);
 });
 
 test("a refused beacon becomes a fetch in the same turn", async (t) => {
   const seen = await sender(t, undefined, { navigator: { ...webkit, sendBeacon: () => false } });
-  seen.sender.add(event("1"));
-  seen.sender.flush(1);
+  seen.add(event("1"));
+  seen.exit();
   assert.deepEqual(ids(seen.fetches[0]), ["1"]);
 });
 
 test("a browser without beacons sends a pixel at exit", async (t) => {
   const seen = await sender(t, undefined, { navigator: { ...webkit, sendBeacon: undefined } });
-  seen.sender.add(event("1"));
-  seen.sender.flush(1);
-  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1"]);
+  seen.add(event("1"));
+  seen.exit();
+  assert.deepEqual(seen.pixels.flatMap(ids), ["1"]);
 });
 
 test("where fetch was rejected, exit goes by pixel: the beacon would lie", async (t) => {
   const seen = await sender(t, reject);
-  seen.sender.add(event("1"));
+  seen.add(event("1"));
   await seen.tick();
   seen.pixels[0].image.onload();
-  seen.sender.add(event("2"));
-  seen.sender.add(event("3"));
-  seen.sender.flush(1);
+  await seen.tick();
+  seen.add(event("2", { name: "x".repeat(2000) }));
+  seen.add(event("3", { name: "x".repeat(2000) }));
+  seen.exit();
   assert.equal(seen.beacons.length, 0);
-  assert.deepEqual(seen.pixels.map((p) => p.event_id), ["1", "2", "3"]);
+  assert.deepEqual(seen.pixels.flatMap(ids).sort(), ["1", "2", "3"]);
 });
 
 test("an exit while the collector is busy sends and keeps the events", async (t) => {
   const seen = await sender(t, (n) => ({ status: n === 1 ? 503 : 204 }), { navigator: webkit });
-  seen.sender.add(event("1"));
+  seen.add(event("1"));
   await seen.tick();
-  seen.sender.flush(1);
+  seen.exit();
   assert.deepEqual(ids(seen.beacons[0]), ["1"]);
   await seen.tick(5000);
   assert.deepEqual(ids(seen.fetches[1]), ["1"]);
 });
 
-test("beyond 60,000 bytes in flight a request is not keepalive", async (t) => {
-  const seen = await sender(t, () => new Promise(() => {}));
-  for (let i = 0; i < 3; i++) seen.sender.add(event(String(i), { name: "x".repeat(30000) }));
+test("one request at a time, and room for that of an exit: 60,000 bytes in all", async (t) => {
+  const answers = [];
+  const seen = await sender(t, () => new Promise((resolve) => answers.push(resolve)));
+  for (let i = 0; i < 4; i++) seen.add(event(String(i), { name: "é".repeat(12000) }));
   await seen.tick();
-  assert.deepEqual(seen.fetches.map((f) => f.options.keepalive), [true, false, false]);
+  assert.deepEqual(seen.fetches.map(ids), [["0"]]);
+  answers[0]({ status: 204 });
+  await seen.tick();
+  assert.deepEqual(seen.fetches.map(ids), [["0"], ["1"]]);
+  seen.exit();
+  await seen.tick();
+  assert.deepEqual(seen.fetches.flatMap(ids).sort(), ["0", "1", "2", "3"]);
+  for (const { options } of seen.fetches) {
+    assert.equal(options.keepalive, true);
+    assert.ok(new Blob([options.body]).size <= 30000);
+  }
+});
+
+test("a batch is split by its bytes in UTF-8, in order", async (t) => {
+  // 12,000 characters an event, but 24,000 bytes: two would not fit.
+  const seen = await sender(t);
+  for (let i = 0; i < 5; i++) seen.add(event(String(i), { name: "é".repeat(12000) }));
+  for (let i = 0; i < 5; i++) await seen.tick();
+  assert.equal(seen.fetches.length, 5);
+  assert.deepEqual(seen.fetches.flatMap(ids), ["0", "1", "2", "3", "4"]);
+});
+
+test("one event above the cap goes alone, and not by keepalive, which would refuse it", async (t) => {
+  const seen = await sender(t);
+  seen.add(event("a"));
+  seen.add(event("big", { name: "x".repeat(70000) }));
+  seen.add(event("b"));
+  for (let i = 0; i < 5; i++) await seen.tick();
+  assert.deepEqual(seen.fetches.map(ids), [["a"], ["big"], ["b"]]);
+  assert.deepEqual(seen.fetches.map((f) => f.options.keepalive), [true, false, true]);
 });
 
 test("what is left without a network stays for the page's return", async (t) => {
   const seen = await sender(t, undefined, { navigator: { ...webkit, onLine: false } });
-  seen.sender.add(event("1"));
-  seen.sender.flush(1);
+  seen.add(event("1"));
+  seen.exit();
   assert.deepEqual(ids(seen.beacons[0]), ["1"], "the beacon may get through all the same");
   navigator.onLine = true;
   seen.fire("online");
@@ -212,10 +253,10 @@ test("consent that is withdrawn is told to callbacks, and nothing is tried again
   const seen = await sender(t, () => new Promise((resolve) => (refuse = () => resolve({ status: 503 }))));
   const told = [];
   const tell = (id) => (taken) => told.push([id, taken]);
-  seen.sender.add(event("1", { callback: tell("1") }));
+  seen.add(event("1", { callback: tell("1") }));
   await seen.tick();
-  seen.sender.add(event("2", { callback: tell("2") }));
-  seen.sender.setConsent("no");
+  seen.add(event("2", { callback: tell("2") }));
+  footfall.consent("no");
   assert.deepEqual(told, [["2", false]]);
   refuse();
   for (let i = 0; i < 9; i++) await seen.tick(6e5);
@@ -228,7 +269,7 @@ test("callback says yes, no, or nothing when no way has worked for long", async 
   const seen = await sender(t, (n) => answers[n - 1]);
   const told = [];
   for (const id of ["1", "2", "3"]) {
-    seen.sender.add(event(id, { callback: (...args) => told.push(...args) }));
+    seen.add(event(id, { callback: (...args) => told.push(...args) }));
     for (let i = 0; i < 12; i++) await seen.tick(36e5);
   }
   assert.deepEqual(told, [true, false, undefined]);

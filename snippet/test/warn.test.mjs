@@ -5,7 +5,7 @@ import { browser, load } from "./browser.mjs";
 
 test("any other 4xx drops the batch and is told once, with its reason", async (t) => {
   const headers = { "X-Footfall-Reason": "unknown_site" };
-  const seen = browser(t, { answer: () => ({ status: 400, headers }) });
+  const seen = browser(t, { rules: { WARN: true }, answer: () => ({ status: 400, headers }) });
   await load();
   await seen.tick();
   footfall("a");

@@ -57,7 +57,7 @@ export default [
       await pause(500);
       await scene.expect([]);
       assert.deepEqual(await scene.tab.run(() => window.problems), []);
-      assert.equal(await scene.tab.run(() => typeof footfall.version), 'string');
+      assert.equal(await scene.tab.run(() => typeof footfall.set), 'function');
     },
   },
   arrives('COEP require-corp', () => ({

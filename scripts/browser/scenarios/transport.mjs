@@ -113,7 +113,7 @@ export default [
         for (let i = 0; i < n; i++) footfall('big', { i, text: 'жёлудь '.repeat(60), more: 'x'.repeat(300) });
       }, 3000);
       const lines = ['pageview /', ...Array(3000).fill('custom big /')];
-      const rows = await scene.expect(lines, { deadline: 30_000 });
+      const rows = await scene.expect(lines, { deadline: 60_000 });
       assert.equal(new Set(rows.slice(1).map((row) => row.props.i)).size, 3000);
       const sizes = scene.wire.requests('/e').map(({ body }) => body.length);
       assert.ok(sizes.reduce((a, b) => a + b) > 3_000_000);

@@ -14,7 +14,7 @@ guard(() =>
     if (!data.session) return;
     const [id, made] = (new URLSearchParams(location.search).get(KEY) || "").split(".");
     const age = seconds() - parseInt(made, 36);
-    let taken = /^[\da-f-]{36}$/.test(id) && age > -FRESH && age < FRESH && id;
+    let taken = /^[\da-f-]{32,36}$/.test(id) && age > -FRESH && age < FRESH && id;
 
     // The first event that may be sent: the session may be stored too.
     before.push((event) => {

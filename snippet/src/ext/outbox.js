@@ -7,7 +7,8 @@
 // newest 500 events of two days less an hour, in a million characters at most: older ones
 // the collector would give another id. Where storage is denied or full, events are in
 // memory, as they are without this file.
-import { guard, stored } from "../guard.js";
+import { encode } from "../batch.js";
+import { guard, on, stored } from "../guard.js";
 import { HELD } from "../limits.js";
 
 const PREFIX = "footfall "; // no name of a site has a space
@@ -18,7 +19,7 @@ const SOME = 50; // events that are taken up at a time
 
 guard(() =>
   footfall.use((core) => {
-    let { consent, held } = core;
+    let { consent } = core;
     // The entries that this page has in memory too. Those of taking are under way from the
     // disk; when they are through, the next are read.
     let mine = new Set();
@@ -75,16 +76,32 @@ guard(() =>
       if (callback) callback(taken);
     };
 
+    // pending is what nobody has answered for, the newest of it; failing says that the last try
+    // was in vain.
+    const pending = new Set();
+    let failing = false;
+    core.before.push((event) => {
+      const { callback } = event;
+      pending.add(event);
+      if (pending.size > HELD) pending.delete(pending.values().next().value);
+      event.callback = (taken) => {
+        pending.delete(event);
+        if (taken) failing = false;
+        if (callback) callback(taken);
+      };
+    });
+
     // keep writes what is tried again later, the newest first: room may run out.
     function keep() {
       if (!allowed()) return;
       let room = CHARACTERS;
-      for (const text of [...held].reverse()) {
+      for (const event of [...pending].reverse()) {
+        const text = encode(event.sealed);
         room -= text.length;
-        const key = here + JSON.parse(text).event_id;
+        const key = here + event.sealed.event_id;
         if (room < 0 || mine.has(key)) continue;
         mine.add(key);
-        text.callback = settled(key, text.callback);
+        event.callback = settled(key, event.callback);
         stored(() => localStorage.setItem(key, text));
       }
       trim();
@@ -104,7 +121,7 @@ guard(() =>
         }
         mine.add(key);
         taking.add(key);
-        core.add(Object.assign(new String(text), { callback: settled(key) }));
+        core.add({ sealed: JSON.parse(text), callback: settled(key) });
       }
     }
 
@@ -117,15 +134,19 @@ guard(() =>
           changed();
         },
       },
-      // What the core could not send, and, once the page is put away, what it may not have.
+      // What the core could not send.
       held: {
-        get: () => held,
-        set(list) {
-          held = list;
-          if (list[0]) stored(keep);
+        set() {
+          failing = true;
+          stored(keep);
         },
       },
     });
+    // Once the page is put away, no answer may come. The core has sent what there is.
+    const leave = () => {
+      if (failing || !navigator.onLine) stored(keep);
+    };
+    on({ pagehide: leave, visibilitychange: () => document.hidden && leave() });
     changed();
   }),
 )();

@@ -11,7 +11,7 @@ function random(seed) {
 }
 
 for (let seed = 1; seed <= 30; seed++) {
-  test(`no event id is sent with two bodies, and none is lost: seed ${seed}`, async (t) => {
+  test(`no event id is sent with two bodies, none is lost, each callback called once: seed ${seed}`, async (t) => {
     const pick = random(seed);
     let calm = false;
     const answers = [
@@ -29,7 +29,10 @@ for (let seed = 1; seed <= 30; seed++) {
       event.props.seen = (event.props.seen || 0) + 1;
     });
     const taken = [];
-    const callback = (ok) => taken.push(ok);
+    const callback = () => {
+      const i = taken.push([]) - 1;
+      return (ok) => taken[i].push(ok);
+    };
     let made = 0;
     for (let step = 0; step < 40; step++) {
       document.title = `title ${step}`;
@@ -37,7 +40,7 @@ for (let seed = 1; seed <= 30; seed++) {
       if (does === 0) footfall.page({ step });
       if (does === 1) footfall.set({ step });
       if (does === 2) seen.exit();
-      if (does > 2) footfall("n", { step }, { callback: ++made && callback });
+      if (does > 2) footfall("n", { step }, { callback: ++made && callback() });
       await seen.tick(pick(3) * 400);
       for (const { image } of seen.pixels.splice(0)) pick(2) ? image.onload() : image.onerror();
     }
@@ -54,6 +57,10 @@ for (let seed = 1; seed <= 30; seed++) {
     const ours = [...bodies.values()].filter((text) => JSON.parse(text).type === "custom");
     assert.equal(ours.length, made, "each event was sent");
     assert.ok(ours.every((text) => JSON.parse(text).props.seen === 1), "and sealed once");
-    assert.ok(taken.includes(true) || !made);
+    assert.equal(taken.length, made);
+    for (const answers of taken) {
+      assert.ok(answers.length === 1 && typeof answers[0] === "boolean", `a callback was called with ${answers}`);
+    }
+    assert.ok(taken.flat().includes(true) || !made);
   });
 }

@@ -73,7 +73,8 @@ export const hide = () => {
 
 // look is called whenever the URL or the visibility may have changed.
 export const look = (event) => {
-  if (document.hidden) return hide();
+  // With UNSEEN the first look counts what nobody sees yet.
+  if (UNSEEN ? document.hidden && at : document.hidden) return hide();
   attend();
   const before = at;
   at = key();

@@ -96,6 +96,19 @@ export default [
     },
   },
   {
+    name: 'unseen on: a tab behind another is counted at once',
+    engines: ['chromium', 'firefox'],
+    pages: (scene) => ({ '/': { tag: own(scene, 'all') }, '/front': { tag: null } }),
+    async run(scene) {
+      scene.tab = await scene.open();
+      const front = await scene.open();
+      await front.goto(scene.url('/front'));
+      await scene.visit('/');
+      assert.equal(await scene.tab.run(() => document.hidden), true);
+      await scene.expect(['pageview /']);
+    },
+  },
+  {
     name: 'auto off: a pageview when it is called, with what it is given',
     pages: (scene) => ({ '/': { tag: own(scene, 'manual') } }),
     async run(scene) {

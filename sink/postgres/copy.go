@@ -88,12 +88,15 @@ func createStage(ctx context.Context, tx pgx.Tx) error {
 // unstage stores the staged rows of the numbers [from, to) that are not in the
 // table yet, and returns the numbers of those. A temporary table is read in the order
 // in which it was filled, so rows are stored in the order of live.
+//
+// The conflict names its key: a row that another unique index keeps out is stored
+// nowhere, so it has to be an error and no duplicate.
 func unstage(ctx context.Context, tx pgx.Tx, table string, from, to int) (inserted []int32, err error) {
 	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
 		fresh as (
 			insert into %[2]s (%[1]s) select %[1]s from run
-			on conflict do nothing returning occurred_at, event_id)
+			on conflict (occurred_at, event_id) do nothing returning occurred_at, event_id)
 		select coalesce(array_agg(seq), '{}') from fresh join run using (occurred_at, event_id)`,
 		columns, table), from, to).Scan(&inserted)
 	if err != nil {

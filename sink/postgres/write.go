@@ -95,8 +95,8 @@ func (s *Store) goOn(w *work, act action, err error) bool {
 			w.path = staged
 			return true
 		}
-		// ON CONFLICT has left every duplicate out: whose key is still there, a trigger
-		// wrote it, and the row is a bad one like others.
+		// ON CONFLICT has left every duplicate out. What still is in the way, a trigger wrote
+		// or another unique index holds, and the row is a bad one like others.
 		if r := bad.at(); r != nil && w.path != halved && w.hits < hitsMax {
 			w.hits++
 			r.refuseBy(bad)

@@ -77,8 +77,11 @@ const said = ({ wire }) => wire.log
   .map((entry) => [entry.path, JSON.stringify(entry.query), JSON.stringify(entry.headers), `${entry.body}`].join('\n'))
   .join('\n');
 
+// Ids, hashes, ports and times have digits by chance, sometimes those of a secret.
+const CHANCE = /[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\.[0-9a-f]{8,16}\.js|:\d{4,5}(?=[/"\\])|\b1\d{12}\b/g;
+
 const silent = (scene, rows) => {
-  const all = said(scene) + JSON.stringify(rows);
+  const all = (said(scene) + JSON.stringify(rows)).replace(CHANCE, '~');
   const found = all.match(SECRETS);
   assert.ok(!found, `${found?.[0]} was sent: …${all.slice(Math.max(0, found?.index - 120), found?.index + 60)}…`);
 };

@@ -238,3 +238,50 @@ func TestRetentionDropsDaysAndErasesSites(t *testing.T) {
 		t.Errorf("%d rows, problems %q", a.Rows, a.Problems)
 	}
 }
+
+// What no partition has is not kept longer than what one has: rows of before any day that
+// gets one, and of a day whose table was detached.
+func TestRetentionReachesRowsWithoutAPartition(t *testing.T) {
+	t.Parallel()
+	_, owner := open(t)
+	as := member(t, owner, "footfall_ingest, footfall_eraser")
+	s := openAt(t, as)
+	own(t, s, 0)
+	const day = 24 * time.Hour
+	far, days := today().Add(-900*day), today().Add(-20*day)
+	write(t, s, part(0, 0, encoded(at(today()), at(far), at(far), at(far.Add(-40*day)), at(days))...))
+	pgtest.Exec(t, owner, fmt.Sprintf("alter table footfall.events detach partition %s", partitionName(dayOf(days))))
+	s.forgetDays()
+	write(t, s, part(0, 5, encoded(at(days), at(days))...))
+	// What somebody attached under another name is theirs, whatever its days.
+	pgtest.Exec(t, owner, `create table footfall.archive partition of footfall.events
+		for values from ('2001-01-01') to ('2001-02-01')`)
+	insertStray(t, owner, time.Date(2001, 1, 15, 0, 0, 0, 0, time.UTC))
+	if n := pgtest.Get[int](t, owner, "select count(*) from footfall.events_default"); n != 5 {
+		t.Fatalf("%d rows without a partition, want 5", n)
+	}
+	keep := 10 * day
+	s.retention = func() (Retention, error) { return Retention{All: keep}, nil }
+	for range 2 {
+		if err := s.expire(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := pgtest.Get[string](t, owner, `select string_agg(site, ' ' order by site) || ', ' ||
+		(select count(*) from footfall.events_default) from footfall.events`)
+	if got != "s shop, 0" {
+		t.Errorf("there are %s, want the event of today and the one in the archive", got)
+	}
+	a := audited(t, openAt(t, owner), AuditOptions{Since: today().Add(-1000 * day)})
+	if a.Erased != 5 {
+		t.Errorf("%d are written down as erased, want 5", a.Erased)
+	}
+	for _, p := range a.Problems { // the table that was detached had a row
+		if p.Check != "rows" || !strings.Contains(p.Detail, "detached") {
+			t.Errorf("problem %q", p)
+		}
+	}
+	if len(a.Problems) != 1 {
+		t.Errorf("problems %q, want the one of the detached table", a.Problems)
+	}
+}

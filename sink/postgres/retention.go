@@ -14,7 +14,7 @@ import (
 
 // Retention says for how long events are kept, by the day of occurred_at; 0 is for ever.
 type Retention struct {
-	All   time.Duration            // the whole table: days are dropped
+	All   time.Duration            // the whole table: days are dropped, rows without a partition deleted
 	Sites map[string]time.Duration // of some sites: their rows are deleted
 }
 
@@ -64,7 +64,44 @@ func (s *Store) expireAll(ctx context.Context, now time.Time, keep time.Duration
 		}
 		s.log.Info("partition dropped: retention is over", "partition", partitionName(dayOf(day)), "dropped", dropped)
 	}
-	return nil
+	return s.expireStray(ctx, over(now, keep))
+}
+
+// expireStray deletes the rows in events_default that occurred before until, a day at a
+// time, and writes them off. By way of footfall.events, which is what an eraser has a
+// right to; the days that are not over are not looked into.
+func (s *Store) expireStray(ctx context.Context, until time.Time) error {
+	for {
+		var first *time.Time
+		err := s.pool.QueryRow(ctx, `select min(occurred_at) from footfall.events
+			where occurred_at < $1 and tableoid = 'footfall.events_default'::regclass`, until).Scan(&first)
+		if err != nil {
+			return fmt.Errorf("look for old rows in footfall.events_default: %w", err)
+		}
+		if first == nil {
+			return nil
+		}
+		day := dayOf(*first)
+		var n int64
+		err = s.pool.QueryRow(ctx, `with gone as (
+				delete from footfall.events where occurred_at >= $1 and occurred_at < $2
+					and tableoid = 'footfall.events_default'::regclass
+				returning site, occurred_at),
+			told as (
+				insert into footfall.tallies (site, hour, n_erased)
+				select site, date_trunc('hour', occurred_at, 'UTC'), count(*) from gone
+				group by 1, 2)
+			select count(*) from gone`, dayStart(day), dayStart(day+1)).Scan(&n)
+		if err != nil {
+			return fmt.Errorf("erase %s from footfall.events_default: %w",
+				dayStart(day).Format(time.DateOnly), err)
+		}
+		if n == 0 {
+			return nil // another store is at it
+		}
+		s.log.Info("rows erased: retention is over", "partition", "footfall.events_default",
+			"day", dayStart(day).Format(time.DateOnly), "rows", n)
+	}
 }
 
 // expireSite deletes a day at a time, each in a transaction of its own.

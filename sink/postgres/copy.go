@@ -55,8 +55,14 @@ func copyRows(ctx context.Context, tx pgx.Tx, table string, rows []*row) error {
 	return send(ctx, tx, fmt.Sprintf(copyDirect, table, columns), &tuples{rows: rows})
 }
 
-// stageRows streams rows into the staging table, numbered.
-func stageRows(ctx context.Context, tx pgx.Tx, rows []*row) error {
+// stageRows streams rows into the staging table, numbered. One that was used is emptied
+// before.
+func stageRows(ctx context.Context, tx pgx.Tx, rows []*row, used bool) error {
+	if used {
+		if _, err := tx.Exec(ctx, "truncate pg_temp.footfall_stage"); err != nil {
+			return err
+		}
+	}
 	return send(ctx, tx, fmt.Sprintf(copyStage, columns), &tuples{rows: rows, numbered: true})
 }
 
@@ -67,7 +73,7 @@ func send(ctx context.Context, tx pgx.Tx, sql string, source *tuples) error {
 		return &rowsError{err, rows}
 	}
 	if n := tag.RowsAffected(); n != int64(len(rows)) {
-		return fmt.Errorf("copy took %d of %d rows: a trigger leaves some out", n, len(rows))
+		return &rowsError{fmt.Errorf("copy took %d of %d rows: %w", n, len(rows), errLeftOut), rows}
 	}
 	return nil
 }
@@ -90,20 +96,26 @@ func createStage(ctx context.Context, tx pgx.Tx) error {
 // in which it was filled, so rows are stored in the order of live.
 //
 // The conflict names its key: a row that another unique index keeps out is stored
-// nowhere, so it has to be an error and no duplicate.
-func unstage(ctx context.Context, tx pgx.Tx, table string, from, to int) (inserted []int32, err error) {
+// nowhere, so it has to be an error and no duplicate. So does one that a trigger keeps
+// out; filtered says that there are triggers that can, on whatever table.
+func unstage(ctx context.Context, tx pgx.Tx, table string, from, to int) (inserted []int32, filtered bool, err error) {
 	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
 		fresh as (
 			insert into %[2]s (%[1]s) select %[1]s from run
 			on conflict (occurred_at, event_id) do nothing returning occurred_at, event_id)
-		select coalesce(array_agg(seq), '{}') from fresh join run using (occurred_at, event_id)`,
-		columns, table), from, to).Scan(&inserted)
+		select coalesce(array_agg(seq), '{}'), exists (select from pg_trigger
+			where not tgisinternal and tgtype & %[3]d = %[3]d)
+		from fresh join run using (occurred_at, event_id)`,
+		columns, table, beforeInsertOfRow), from, to).Scan(&inserted, &filtered)
 	if err != nil {
-		return nil, &rowsError{err, nil}
+		return nil, false, &rowsError{err, nil}
 	}
-	return inserted, nil
+	return inserted, filtered, nil
 }
+
+// beforeInsertOfRow are the bits of pg_trigger.tgtype for each row, before, and insert.
+const beforeInsertOfRow = 1 | 2 | 4
 
 // tuples reads as the byte stream of COPY BINARY. CopyFrom may go on reading for a
 // moment after it has returned, so a tuples value is used once and its rows' bodies

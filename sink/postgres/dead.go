@@ -123,7 +123,8 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 	}
 	w := s.prepare(consume.Batch{Parts: []consume.Part{{
 		Records: []consume.Record{{Offset: d.Offset, Key: d.Key, Value: d.Value}}}}})
-	if r := &w.rows[0]; r.state == refused {
+	r := &w.rows[0]
+	if r.state == refused {
 		return "", fmt.Errorf("dead letter %d stays one: %s: %s", id, r.reason, r.detail)
 	}
 	if err := s.ensureDays(ctx, w.days(time.Now())); err != nil {
@@ -142,8 +143,11 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 		if err := storeRows(ctx, tx, w); err != nil {
 			return err
 		}
+		if r.state == refused {
+			return fmt.Errorf("%s: %s", r.reason, r.detail)
+		}
 		w.settle()
-		if w.rows[0].inserted {
+		if r.inserted {
 			outcome = DeadInserted
 		}
 		batch := &pgx.Batch{}

@@ -12,36 +12,15 @@ import (
 // which all sessions share.
 const isolateMax = 500
 
-// isolateRows stores rows run by run, each run behind a savepoint. A run that the
-// database refuses is halved, until a bad row stands alone and becomes a dead
-// letter.
-func isolateRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
-	const index = "create index on pg_temp.footfall_stage (seq)"
-	if _, err := tx.Exec(ctx, index); err != nil {
-		return fmt.Errorf("index staging table: %w", err)
-	}
-	// The duplicate of a refused row may be a good one: it gets its turn too.
-	for ; len(rows) > 0; rows = w.live() {
-		if _, err := tx.Exec(ctx, "truncate pg_temp.footfall_stage"); err != nil {
-			return fmt.Errorf("empty staging table: %w", err)
-		}
-		if err := stageRows(ctx, tx, rows); err != nil {
-			return fmt.Errorf("stage %d events: %w", len(rows), err)
-		}
-		if err := storeRuns(ctx, tx, w, rows); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// storeRuns keeps one savepoint, behind everything that is stored so far: a run
-// that fails is undone to it, one that succeeds moves it.
-func storeRuns(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
+// isolateRows stores the staged rows of the numbers [from, to) run by run. A run that the
+// database refuses is halved, until a bad row stands alone and becomes a dead letter. It
+// keeps one savepoint, behind everything that is stored so far: a run that fails is undone
+// to it, one that succeeds moves it.
+func isolateRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int) error {
 	if _, err := tx.Exec(ctx, "savepoint good"); err != nil {
 		return fmt.Errorf("set savepoint: %w", err)
 	}
-	runs := [][2]int{{0, len(rows)}} // a stack: the first run on top
+	runs := [][2]int{{from, to}} // a stack: the first run on top
 	for len(runs) > 0 {
 		from, to := runs[len(runs)-1][0], runs[len(runs)-1][1]
 		runs = runs[:len(runs)-1]

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"footfall/event"
 	"footfall/sink/postgres/pgtest"
 )
@@ -55,5 +57,86 @@ func TestAUniqueIndexOfAnOperatorsMakesDeadLettersNotDuplicates(t *testing.T) {
 	}
 	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Rows != 7 {
 		t.Errorf("audit at the end: %d rows, %q", a.Rows, a.Problems)
+	}
+}
+
+// leaveOut has a trigger that leaves rows out without a word.
+const leaveOut = `create function footfall.f() returns trigger language plpgsql as $$ begin
+	if new.title = 'bad' then return null; end if; return new; end $$;
+	create trigger f before insert on footfall.events for each row execute function footfall.f()`
+
+// TestWhatATriggerLeavesOutIsADeadLetter goes down each path: where COPY tells a count that
+// is too small, where duplicates are about, and where a bad row has to be found.
+func TestWhatATriggerLeavesOutIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	sink := openAt(t, member(t, url, "footfall_ingest"))
+	own(t, sink, 0)
+	pgtest.Exec(t, url, leaveOut, pgx.QueryExecModeSimpleProtocol)
+	first := titled("a", "bad", "b")
+	write(t, sink, part(0, 0, encoded(first...)...))
+	want := counts{rows: 2, in: 3, inserted: 2, dead: 1, letters: 1}
+	wantCounts(t, url, want)
+
+	// A good event under the id of one that is left out, a duplicate of another day, and
+	// one of a row that is there.
+	good := *first[1]
+	good.Title = "good"
+	old := at(today().AddDate(0, 0, -20))
+	old.Title = "bad"
+	write(t, sink, part(0, 3, encoded(first[1], &good, &good, first[0], old, at(today()))...))
+	want = counts{rows: 4, in: 9, inserted: 4, duplicate: 2, dead: 3, letters: 3}
+	wantCounts(t, url, want)
+
+	pgtest.Exec(t, url, "alter table footfall.events add check (title <> 'worse')")
+	write(t, sink, part(0, 9, encoded(append(titled("c", "bad", "worse", "worse", "worse", "worse", "worse", "bad"), &good)...)...))
+	want = counts{rows: 5, in: 18, inserted: 5, duplicate: 3, dead: 10, letters: 10}
+	wantCounts(t, url, want)
+
+	if n := sink.meters.byAction[reconnect].Get() + sink.meters.byAction[wait].Get(); n > 0 {
+		t.Errorf("the database was blamed %d times", n)
+	}
+	left := 0
+	var waiting []int64
+	for _, d := range listed(t, s, DeadFilter{}) {
+		if d.Detail == "a trigger of the table left it out" && d.Reason == event.RefusedByDatabase && d.SQLState == "" {
+			left++
+			waiting = append(waiting, d.ID)
+		}
+	}
+	if left != 5 {
+		t.Errorf("%d letters say that a trigger left them out, want 5", left)
+	}
+	if _, err := s.ReplayDead(t.Context(), waiting[2]); err == nil || !strings.Contains(err.Error(), "stays one: refused_by_database: a trigger of the table left it out") {
+		t.Errorf("replay against the trigger: %v", err)
+	}
+	if d, err := s.DeadLetter(t.Context(), waiting[2]); err != nil || d.Outcome != "" || len(d.Value) == 0 {
+		t.Errorf("after a replay in vain the letter is %+v, %v", d, err)
+	}
+	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+		t.Errorf("audit: %q", a.Problems)
+	}
+	pgtest.Exec(t, url, "drop trigger f on footfall.events")
+	for i, outcome := range []DeadOutcome{DeadDuplicate, DeadDuplicate, DeadInserted, DeadInserted, DeadInserted} {
+		if got, err := s.ReplayDead(t.Context(), waiting[i]); got != outcome || err != nil {
+			t.Errorf("replay of letter %d without the trigger: %q, %v, want %q", i, got, err, outcome)
+		}
+	}
+	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Rows != 8 {
+		t.Errorf("audit at the end: %d rows, %q", a.Rows, a.Problems)
+	}
+}
+
+// TestATriggerOnAReplaysTable is the same where the table has no partitions.
+func TestATriggerOnAReplaysTable(t *testing.T) {
+	t.Parallel()
+	_, url := open(t)
+	r := createReplay(t, url, "again", 3)
+	pgtest.Exec(t, url, strings.ReplaceAll(leaveOut, "on footfall.events", "on again"), pgx.QueryExecModeSimpleProtocol)
+	if err := r.Prepare(batch(part(0, 0, encoded(titled("a", "bad", "b")...)...)))(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Counts(), (ReplayCounts{Inserted: 2, Dead: 1}); got != want {
+		t.Errorf("counts are %+v, want %+v", got, want)
 	}
 }

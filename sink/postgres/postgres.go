@@ -15,7 +15,8 @@
 //     staging table that leaves duplicates out and counts them.
 //   - A record cannot be read: a dead letter, reason undecodable.
 //   - The database refuses a row: the row is found by COPY's line number, else by
-//     halving, and becomes a dead letter, reason refused_by_database.
+//     halving, and becomes a dead letter, reason refused_by_database. So does a row that
+//     a trigger leaves out without an error.
 //   - The connection dies at the commit: the position tells, on a new connection,
 //     whether it took place.
 //   - The day has no partition: it is made. Rows of a day that has none go to

@@ -95,18 +95,28 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 	if err := createStage(ctx, tx); err != nil {
 		return fmt.Errorf("make staging table: %w", err)
 	}
+	store := storeRun
 	if w.path == halved {
-		return isolateRows(ctx, tx, w, rows)
+		store = isolateRows
+		if _, err := tx.Exec(ctx, "create index on pg_temp.footfall_stage (seq)"); err != nil {
+			return fmt.Errorf("index staging table: %w", err)
+		}
 	}
-	if err := stageRows(ctx, tx, rows); err != nil {
-		return fmt.Errorf("stage %d events: %w", len(rows), err)
+	// The duplicate of a refused row may be a good one: it gets its turn too.
+	for turn := 0; len(rows) > 0; turn, rows = turn+1, w.live() {
+		if err := stageRows(ctx, tx, rows, turn > 0); err != nil {
+			return fmt.Errorf("stage %d events: %w", len(rows), err)
+		}
+		if err := store(ctx, tx, w, rows, 0, len(rows)); err != nil {
+			return err
+		}
 	}
-	return storeRun(ctx, tx, w, rows, 0, len(rows))
+	return nil
 }
 
 // storeRun stores the staged rows of the numbers [from, to).
 func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int) error {
-	inserted, err := unstage(ctx, tx, w.place.table(), from, to)
+	inserted, filtered, err := unstage(ctx, tx, w.place.table(), from, to)
 	if err != nil {
 		return fmt.Errorf("store %d staged events: %w", to-from, err)
 	}
@@ -114,8 +124,24 @@ func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int
 		w.tally[rows[seq].part].inserted++
 		rows[seq].inserted = true
 	}
-	for _, r := range rows[from:to] {
-		r.state = stored
+	rows = rows[from:to]
+	if filtered && len(inserted) < len(rows) {
+		missing := make([]*row, 0, len(rows)-len(inserted))
+		for _, r := range rows {
+			if !r.inserted {
+				missing = append(missing, r)
+			}
+		}
+		n, err := refuseLeftOut(ctx, tx, w.place.table(), missing)
+		if err != nil {
+			return err
+		}
+		w.leftOut += n
+	}
+	for _, r := range rows {
+		if r.state != refused {
+			r.state = stored
+		}
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type work struct {
 	tally         []tally
 	path          path
 	hits          int // bad rows found by COPY's line number
+	leftOut       int // rows that a trigger kept out
 	tries         int // attempts repeated at once
 }
 
@@ -144,7 +145,7 @@ func (r *row) refuse(reason event.Reason, sqlstate, detail string) {
 // database may have become another.
 func (w *work) begin() {
 	w.restart()
-	w.path, w.hits, w.tries = direct, 0, 0
+	w.path, w.hits, w.leftOut, w.tries = direct, 0, 0, 0
 	for i := range w.rows {
 		if r := &w.rows[i]; r.state == refused && r.reason == event.RefusedByDatabase {
 			r.state = pending

@@ -118,10 +118,10 @@ func (r *row) refuseBy(err error) {
 	r.refuse(event.RefusedByDatabase, "", err.Error())
 }
 
-// adapt remembers whether duplicates are about.
+// adapt remembers whether duplicates are about, or a trigger that leaves rows out.
 func (s *Store) adapt(w *work) {
 	for _, t := range w.tally {
-		if w.path == staged && t.duplicate > 0 {
+		if w.path == staged && (t.duplicate > 0 || w.leftOut > 0) {
 			s.staging.Store(stagingFor)
 			return
 		}

@@ -197,6 +197,7 @@ func (a *audit) print(w io.Writer) error {
 		errs = append(errs, err)
 	}
 	var sum postgres.AuditPartition
+	var begun []string
 	for _, p := range a.Partitions {
 		sum.Lines += p.Lines
 		sum.In += p.In
@@ -204,6 +205,9 @@ func (a *audit) print(w io.Writer) error {
 		sum.Duplicate += p.Duplicate
 		sum.Dead += p.Dead
 		sum.Lost += p.Lost
+		if p.Began > 0 {
+			begun = append(begun, fmt.Sprintf("%s before %d", p, p.Began))
+		}
 	}
 	since := ""
 	if !a.Since.IsZero() {
@@ -213,6 +217,9 @@ func (a *audit) print(w io.Writer) error {
 		"(%d partitions, %d lines)", sum.In, since, sum.Inserted, sum.Duplicate, sum.Dead, len(a.Partitions), sum.Lines)
 	if sum.Lost > 0 {
 		line(nil, "lost    %d offsets%s were gone from Kafka, and skipped by positions resume", sum.Lost, since)
+	}
+	if len(begun) > 0 {
+		line(nil, "begun   records were gone from Kafka before a sink first came: %s", strings.Join(begun, ", "))
 	}
 	line([]string{"rows"}, "rows    %d counted%s, %d there (%d erased in all)", a.Counted, since, a.Rows, a.Erased)
 	line([]string{"dead"}, "dead    %d letters wait, %d are settled", a.DeadWaiting, a.DeadSettled)
@@ -245,7 +252,7 @@ func (a *audit) print(w io.Writer) error {
 		errs = append(errs, err)
 	}
 	verdict := "Every record is a row, a duplicate of one, or a dead letter."
-	if sum.Lost > 0 {
+	if sum.Lost > 0 || len(begun) > 0 {
 		verdict = "Every record that Kafka still had is a row, a duplicate of one, or a dead letter."
 	}
 	switch n := len(a.Problems); {

@@ -106,6 +106,7 @@ func TestAPersonLetsStoppedPartitionsGoOn(t *testing.T) {
 	wantText(t, s.run(exitOK, "positions ls"), "0 6 6 10 4 ok", "2 0 0 10 10 ok")
 	wantText(t, s.run(exitOK, "doctor"), "ok positions", "3 of 4 partitions are read, 14 records wait")
 	wantText(t, s.run(exitOK, "audit"), "lost 4 offsets were gone from Kafka",
+		"begun records were gone from Kafka before a sink first came: footfall.events/0 of cluster "+s.cluster+" before 2,",
 		"Every record that Kafka still had is a row")
 }
 

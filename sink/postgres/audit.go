@@ -34,6 +34,7 @@ type AuditPartition struct {
 	Topic     string     `json:"topic"`
 	TopicID   event.UUID `json:"topic_id"`
 	Partition int32      `json:"partition"`
+	Began     int64      `json:"began"` // offset of its log's start when a sink first came: what lay before was gone
 	First     int64      `json:"first"` // offset of the first record, of those examined
 	Next      int64      `json:"next"`  // stored position
 	Lines     int64      `json:"lines"`
@@ -47,6 +48,7 @@ type AuditPartition struct {
 // AuditSpool is what has arrived from one collector's spool. Accepted is the numbers
 // from First to Last that were given to accepted events, as far as the newest arrival
 // tells; of them Arrived are here, Missing ought to be, and the rest is on its way.
+// First is 1, or the first that arrived of a spool that is older than the accounts.
 //
 // A number is missing when a later one arrived AuditOptions.Within ago: a collector sends
 // them in order, so this one was in Kafka by then, in some partition. Whether sinks have
@@ -167,6 +169,10 @@ func (a *auditor) partitions(ctx context.Context, tx pgx.Tx) error {
 	_, err = pgx.ForEachRow(rows, []any{&p.Cluster, &p.Topic, (*[16]byte)(&p.TopicID), &p.Partition,
 		&p.First, &p.Next, &p.Lines, &p.In, &p.Inserted, &p.Duplicate, &p.Dead, &p.Lost, &first, &begins, &ends},
 		func() error {
+			p.Began = 0
+			if first != nil {
+				p.Began = *first
+			}
 			a.Partitions = append(a.Partitions, p)
 			a.position(p, first, begins, ends)
 			return nil
@@ -328,19 +334,24 @@ func (a *auditor) rows(ctx context.Context, tx pgx.Tx) error {
 
 // spools looks for numbers that were passed by later ones of the same spool.
 func (a *auditor) spools(ctx context.Context, tx pgx.Tx) error {
+	whole, err := wholeSince(ctx, tx)
+	if err != nil {
+		return err
+	}
 	const size = "(select coalesce(sum(upper(r) - lower(r)), 0)::bigint from unnest(%s) r)"
 	rows, err := tx.Query(ctx, fmt.Sprintf(`with s as (
 			select spool_id, range_agg(seqs) as here, upper(range_agg(seqs) filter
 				(where note is null and at <= now() - $1::interval)) as due
 			from footfall.arrivals group by 1),
-		m as (select *, int8multirange(int8range(lower(here), upper(here))) - here as open,
-				int8multirange(int8range(lower(here), coalesce(due, lower(here)))) - here as missing from s)
-		select spool_id, lower(here), upper(here) - 1, `+size+", "+size+", "+size+`,
+		b as (select *, case when spool_id < $2 then lower(here) else least(1, lower(here)) end as begins from s),
+		m as (select *, int8multirange(int8range(begins, upper(here))) - here as open,
+				int8multirange(int8range(begins, coalesce(due, begins))) - here as missing from b)
+		select spool_id, begins, upper(here) - 1, `+size+", "+size+", "+size+`,
 			(select coalesce(array_agg(lower(r) order by r), '{}') from (
 				select r from unnest(missing) r order by r limit 10) x),
 			(select coalesce(array_agg(upper(r) - 1 order by r), '{}') from (
 				select r from unnest(missing) r order by r limit 10) x)
-		from m order by 1`, "here", "open", "missing"), a.o.Within)
+		from m order by 1`, "here", "open", "missing"), a.o.Within, whole)
 	if err != nil {
 		return err
 	}
@@ -352,11 +363,36 @@ func (a *auditor) spools(ctx context.Context, tx pgx.Tx) error {
 		sp.OnTheWay, sp.Gaps = open-sp.Missing, nil
 		for i := range from {
 			sp.Gaps = append(sp.Gaps, [2]int64{from[i], to[i]})
-			a.problem(spoolCheck, "%s: numbers %d to %d were accepted and are not here; if the collector "+
-				"still has them: footfall spool replay --from %d --to %d", sp.Spool, from[i], to[i], from[i], to[i])
+			first := ""
+			if from[i] == sp.First {
+				first = ", nor any before them: gone before a sink first came, or stored in another database"
+			}
+			a.problem(spoolCheck, "%s: numbers %d to %d were accepted and are not here%s; if the collector "+
+				"still has them: footfall spool replay --from %d --to %d", sp.Spool, from[i], to[i], first, from[i], to[i])
 		}
 		a.Spools = append(a.Spools, sp)
 		return nil
 	})
 	return err
+}
+
+// wholeSince returns an id that is less than those of the spools whose numbers count from
+// 1: all, unless the database is older than that migration, see there.
+func wholeSince(ctx context.Context, tx pgx.Tx) (id [16]byte, err error) {
+	var since *time.Time
+	var knows bool
+	// By way of JSON: a database that lacks the migration lacks the column too.
+	err = tx.QueryRow(ctx, `select to_jsonb(v) ? 'spools_whole_since', (to_jsonb(v)->>'spools_whole_since')::timestamptz
+		from footfall.schema_version v`).Scan(&knows, &since)
+	switch {
+	case err != nil:
+		return id, err
+	case !knows:
+		return [16]byte(slices.Repeat([]byte{0xff}, 16)), nil
+	case since == nil:
+		return id, nil
+	}
+	id = event.NewUUID(*since)
+	clear(id[6:])
+	return id, nil
 }

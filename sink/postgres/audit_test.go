@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +153,47 @@ func TestAuditWaitsForWhatIsOnTheWay(t *testing.T) {
 	write(t, s, spooled(spool, 11, part(0, 20, list[10:20]...)))
 	if a = audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
 		t.Errorf("after a replay of the spool, problems %q", a.Problems)
+	}
+}
+
+// A collector ran for longer than Kafka kept its records before a sink first came.
+func TestAuditMissesWhatWasGoneBeforeTheFirstArrival(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	s, err := Open(t.Context(), Options{DatabaseURL: pgtest.New(t), Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	spool := event.NewUUID(time.Now().Add(-time.Hour)) // older than the database
+	for range 2 {
+		if _, err := s.Positions(t.Context(), "c1", topic, topicID, map[int32]int64{0: 20, 1: 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, s, spooled(spool, 31, part(0, 20, encoded(events(10, today())...)...)))
+	a := audited(t, s, AuditOptions{Within: AuditWithin})
+	if sp := a.Spools[0]; len(a.Problems) > 0 || sp.First != 1 || sp.OnTheWay != 30 {
+		t.Errorf("at first, spool is %+v, problems %q", sp, a.Problems)
+	}
+	a = audited(t, s, AuditOptions{})
+	if sp := a.Spools[0]; sp.Missing != 30 || len(a.Problems) != 1 || a.Problems[0].Check != "spool" ||
+		!strings.Contains(a.Problems[0].Detail, "numbers 1 to 30 were accepted and are not here, nor any before them") {
+		t.Errorf("spool is %+v, problems %q", sp, a.Problems)
+	}
+	if a.Partitions[0].Began != 20 || a.Partitions[1].Began != 0 {
+		t.Errorf("partitions are %+v", a.Partitions)
+	}
+	if n := strings.Count(said.String(), "gone before a sink came"); n != 1 || !strings.Contains(said.String(), "partition=0 position=20") {
+		t.Errorf("the log says %d times: %s", n, said.String())
+	}
+	// As the README has it.
+	if _, err := s.pool.Exec(t.Context(), `insert into footfall.arrivals (spool_id, seqs, note)
+		values ($1, '{[1,31)}', 'of before the sink')`, [16]byte(spool)); err != nil {
+		t.Fatal(err)
+	}
+	if a = audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+		t.Errorf("explained, problems %q", a.Problems)
 	}
 }
 

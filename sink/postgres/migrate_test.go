@@ -5,9 +5,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"footfall/event"
 	"footfall/sink/postgres/pgtest"
 )
 
@@ -76,9 +78,22 @@ func TestMigrationTakesWhatIsThere(t *testing.T) {
 	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Rows != 5 || a.Counted != 5 {
 		t.Errorf("%d rows, problems %q", a.Rows, a.Problems)
 	}
-	write(t, s, part(0, 19, encoded(at(today()))...))
-	if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Rows != 6 {
-		t.Errorf("%d rows, problems %q", a.Rows, a.Problems)
+	// A collector of before: its first numbers were stored when nobody noted any.
+	old, young := event.NewUUID(time.Now().Add(-time.Hour)), event.NewUUID(time.Now().Add(time.Second))
+	write(t, s, spooled(old, 1000, part(0, 19, encoded(at(today()))...)))
+	a := audited(t, s, AuditOptions{})
+	if len(a.Problems) > 0 || a.Rows != 6 || a.Spools[0].First != 1000 {
+		t.Errorf("%d rows, spools %+v, problems %q", a.Rows, a.Spools, a.Problems)
+	}
+	write(t, s, spooled(young, 3, part(0, 20, encoded(at(today()))...)))
+	if a = audited(t, s, AuditOptions{}); len(a.Problems) != 1 || a.Spools[1].Missing != 2 {
+		t.Errorf("spools %+v, problems %q", a.Spools, a.Problems)
+	}
+	// An audit of this version, before anybody has migrated.
+	pgtest.Exec(t, url, `alter table footfall.schema_version drop column spools_whole_since;
+		update footfall.schema_version set version = 3`)
+	if a = audited(t, s, AuditOptions{}); len(a.Problems) > 0 {
+		t.Errorf("without the migration, problems %q", a.Problems)
 	}
 }
 

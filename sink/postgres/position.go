@@ -9,7 +9,8 @@ import (
 )
 
 // Positions returns the next offset of each partition in starts. A partition without
-// one gets the offset in starts, in the row that Write compares and sets.
+// one gets the offset in starts, in the row that Write compares and sets: where its log
+// starts. What lay before was gone before anybody came, which is said once.
 func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
 	starts map[int32]int64) (map[int32]int64, error) {
 	partitions := slices.Sorted(maps.Keys(starts))
@@ -17,12 +18,23 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 	for i, p := range partitions {
 		offsets[i] = starts[p]
 	}
-	_, err := s.pool.Exec(ctx, `insert into footfall.sink_offsets
+	rows, err := s.pool.Query(ctx, `insert into footfall.sink_offsets
 		(cluster_id, topic_id, topic, partition, first_offset, next_offset)
 		select $1, $2, $3, p, start, start from unnest($4::int[], $5::bigint[]) x (p, start)
-		order by p on conflict do nothing`,
+		order by p on conflict do nothing returning partition, next_offset`,
 		cluster, topicID, topic, partitions, offsets)
 	if err != nil {
+		return nil, s.faultf(err, "make positions")
+	}
+	var p int32
+	var start int64
+	if _, err := pgx.ForEachRow(rows, []any{&p, &start}, func() error {
+		if start > 0 {
+			s.log.Warn("records before the first position were gone before a sink came", "topic", topic,
+				"partition", p, "position", start)
+		}
+		return nil
+	}); err != nil {
 		return nil, s.faultf(err, "make positions")
 	}
 	return s.positions(ctx, cluster, topicID, partitions)

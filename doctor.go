@@ -182,7 +182,8 @@ func (c *doctorCmd) positions(ctx context.Context, p *program, store *postgres.S
 	if err != nil {
 		return "", err
 	}
-	r, err := consume.Check(ctx, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log})
+	o := consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}
+	r, err := consume.Check(ctx, o)
 	if err != nil {
 		return "", err
 	}
@@ -190,12 +191,17 @@ func (c *doctorCmd) positions(ctx context.Context, p *program, store *postgres.S
 	if err != nil {
 		return "", err
 	}
+	stands, err := standing(ctx, store, o, r, next)
+	if err != nil {
+		return "", err
+	}
+	found := &positions{store, r, next, stands}
 	var waiting []string
 	behind := int64(0)
 	for _, t := range r.Partitions {
 		if at, read := next[t.Partition]; read {
 			behind += max(0, t.End-max(at.Next, t.Start))
-			if why := stopped(t, at.Next); why != "" {
+			if why := found.waiting(t); why != "" {
 				waiting = append(waiting, why)
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type positionsCmd struct {
 	kafkaFlags
 	databaseFlags
 
-	Ls     positionsLsCmd     `cmd:"" help:"One line a partition; status 1 when one is stopped."`
+	Ls     positionsLsCmd     `cmd:"" help:"One line a partition; status 1 when one is stopped or stands still."`
 	Resume positionsResumeCmd `cmd:"" help:"Let a stopped partition go on behind what is gone; that is written down as lost."`
 }
 
@@ -33,9 +34,10 @@ func (c *positionsCmd) Validate() error {
 
 // positions is the topic as Kafka has it, with what is stored of it.
 type positions struct {
-	store *postgres.Store
-	topic *consume.Report
-	next  map[int32]postgres.Position
+	store  *postgres.Store
+	topic  *consume.Report
+	next   map[int32]postgres.Position
+	stands map[int32]string // why, see standing
 }
 
 // look opens the database; close the store.
@@ -47,13 +49,17 @@ func (c *positionsCmd) look(ctx context.Context, p *program) (*positions, error)
 	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	found := &positions{}
-	if found.topic, err = consume.Check(asking, consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}); err != nil {
+	o := consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}
+	if found.topic, err = consume.Check(asking, o); err != nil {
 		return nil, err
 	}
 	if found.store, err = c.open(ctx, p); err != nil {
 		return nil, err
 	}
-	if found.next, err = positionsOf(ctx, found.store, found.topic); err != nil {
+	if found.next, err = positionsOf(ctx, found.store, found.topic); err == nil {
+		found.stands, err = standing(asking, found.store, o, found.topic, found.next)
+	}
+	if err != nil {
 		found.store.Close()
 		return nil, err
 	}
@@ -88,6 +94,59 @@ func stopped(t consume.Partition, next int64) string {
 	return ""
 }
 
+// standsAfter is how long a position may stay where it is while records wait behind it.
+// A sink tells why it stopped only as long as it runs; that one stands still anybody sees.
+const standsAfter = time.Minute
+
+// standing says which positions have records behind them that came standsAfter ago, and
+// have not moved since: no sink runs, or it waits, perhaps for a person. Those that are
+// stopped are left out.
+func standing(ctx context.Context, store *postgres.Store, o consume.Options, topic *consume.Report,
+	next map[int32]postgres.Position) (map[int32]string, error) {
+	old, err := consume.OffsetsAt(ctx, o, time.Now().Add(-standsAfter))
+	if err != nil {
+		return nil, err
+	}
+	stands := map[int32]string{}
+	for _, t := range topic.Partitions {
+		at, read := next[t.Partition]
+		if until, answers := old[t.Partition]; read && answers && at.Next < until && stopped(t, at.Next) == "" {
+			stands[t.Partition] = ""
+		}
+	}
+	if len(stands) == 0 {
+		return stands, nil
+	}
+	stood, err := store.Stood(ctx, topic.ClusterID, topic.TopicID)
+	if err != nil {
+		return nil, err
+	}
+	for p := range stands {
+		since, moved := stood[p]
+		if moved && since < standsAfter {
+			delete(stands, p)
+			continue
+		}
+		long := "never moved"
+		if moved {
+			long = "not moved for " + since.Round(time.Second).String()
+		}
+		stands[p] = fmt.Sprintf("partition %d: the position %d has %s, and older records wait there: the log and /health/ready "+
+			"of the sink say why, if one runs; a batch that cannot be read is skipped by "+
+			"footfall positions resume --partition %d --at the offset behind it", p, next[p].Next, long, p)
+	}
+	return stands, nil
+}
+
+// waiting says why a partition does not go on, "" when it does or was never read.
+func (f *positions) waiting(t consume.Partition) string {
+	next, read := f.next[t.Partition]
+	if !read {
+		return ""
+	}
+	return cmp.Or(stopped(t, next.Next), f.stands[t.Partition])
+}
+
 type positionsLsCmd struct{}
 
 // Run prints one line a partition.
@@ -105,8 +164,11 @@ func (*positionsLsCmd) Run(ctx context.Context, c *positionsCmd, p *program) err
 		position, behind, state := "-", t.End-t.Start, "never read"
 		if read {
 			position, behind, state = strconv.FormatInt(next.Next, 10), t.End-next.Next, "ok"
-			if stopped(t, next.Next) != "" {
+			switch {
+			case stopped(t, next.Next) != "":
 				behind, state, told = t.End-max(next.Next, t.Start), "stopped", errTold
+			case found.stands[t.Partition] != "":
+				state, told = "stands still", errTold
 			}
 		}
 		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", t.Partition, position, t.Start, t.End, max(behind, 0), state)
@@ -115,8 +177,8 @@ func (*positionsLsCmd) Run(ctx context.Context, c *positionsCmd, p *program) err
 		return err
 	}
 	for _, t := range found.topic.Partitions {
-		if next, read := found.next[t.Partition]; read && stopped(t, next.Next) != "" {
-			fmt.Fprintln(p.out, stopped(t, next.Next))
+		if why := found.waiting(t); why != "" {
+			fmt.Fprintln(p.out, why)
 		}
 	}
 	return told

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -27,6 +28,12 @@ type readTopic struct {
 
 func newRead(t *testing.T, positions map[int32]int64) *readTopic {
 	t.Helper()
+	return newReadAt(t, time.Now(), positions)
+}
+
+// newReadAt has records of that time, as Kafka knows it.
+func newReadAt(t *testing.T, at time.Time, positions map[int32]int64) *readTopic {
+	t.Helper()
 	clean(t)
 	s := &readTopic{t: t, url: pgtest.New(t)}
 	var err error
@@ -42,7 +49,7 @@ func newRead(t *testing.T, positions map[int32]int64) *readTopic {
 	}
 	defer client.Close()
 	for i := range 40 {
-		r := &kgo.Record{Partition: int32(i % 4), Value: fmt.Append(nil, i)}
+		r := &kgo.Record{Partition: int32(i % 4), Value: fmt.Append(nil, i), Timestamp: at}
 		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
@@ -108,6 +115,29 @@ func TestAPersonLetsStoppedPartitionsGoOn(t *testing.T) {
 	wantText(t, s.run(exitOK, "audit"), "lost 4 offsets were gone from Kafka",
 		"begun records were gone from Kafka before a sink first came: footfall.events/0 of cluster "+s.cluster+" before 2,",
 		"Every record that Kafka still had is a row")
+}
+
+// A sink that cannot unpack a batch knows so alone, and one that is not there says nothing:
+// what anybody sees is that a position does not move.
+func TestAPartitionThatStandsStillIsNotOK(t *testing.T) {
+	s := newReadAt(t, time.Now().Add(-time.Hour), map[int32]int64{0: 2, 1: 2, 2: 10, 3: 2})
+	moved := func(partition int, ago string) {
+		pgtest.Exec(t, s.url, `insert into footfall.ledger (cluster_id, topic_id, partition, from_offset, to_offset,
+			n_in, n_inserted, n_duplicate, n_dead, committed_at)
+			values ($1, $2, $3, 0, 2, 2, 2, 0, 0, now() - $4::text::interval)`, s.cluster, s.topicID, partition, ago)
+	}
+	moved(1, "10 minutes")
+	moved(2, "10 minutes")
+	moved(3, "10 seconds")
+	const never = "partition 0: the position 2 has never moved, and older records wait there"
+	const stood = "partition 1: the position 2 has not moved for 10m"
+	out := s.run(exitProblem, "positions ls")
+	wantText(t, out, "0 2 0 10 8 stands still", "1 2 0 10 8 stands still", "2 10 0 10 0 ok", "3 2 0 10 8 ok",
+		never, stood, "footfall positions resume --partition 1 --at the offset behind it")
+	if strings.Contains(out, "partition 2:") || strings.Contains(out, "partition 3:") {
+		t.Errorf("all is well with 2 and 3: %s", out)
+	}
+	wantText(t, s.run(exitProblem, "doctor"), "BAD positions", never, stood)
 }
 
 func TestResumeMovesNothingThatIsNotStopped(t *testing.T) {

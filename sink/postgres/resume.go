@@ -37,6 +37,26 @@ func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
 	return list, nil
 }
 
+// Stood returns for how long each position of a topic has not moved, by partition, by the
+// database's clock. Those that never moved are left out. It reads the whole ledger.
+func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (map[int32]time.Duration, error) {
+	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
+		from footfall.ledger where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID))
+	if err != nil {
+		return nil, fmt.Errorf("read when positions moved: %w", err)
+	}
+	stood := map[int32]time.Duration{}
+	var p int32
+	var d time.Duration
+	if _, err := pgx.ForEachRow(rows, []any{&p, &d}, func() error {
+		stood[p] = d
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read when positions moved: %w", err)
+	}
+	return stood, nil
+}
+
 // Skip moves a position over the offsets from p.Next to to, which are gone, and writes
 // them into the ledger as lost. It returns consume.ErrMoved when the position is not
 // p.Next any more, and then has changed nothing.

@@ -132,7 +132,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 	}
 	outcome := DeadDuplicate
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, settings); err != nil {
+		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
 			return err
 		}
 		// First of all: whoever else replays it waits here, and then finds it settled.

@@ -29,9 +29,5 @@ func (s *Store) ready(ctx context.Context, w *work, now time.Time) error {
 }
 
 func (s *Store) stored(ctx context.Context, w *work) (map[int32]int64, error) {
-	partitions := make([]int32, len(w.Parts))
-	for i, p := range w.Parts {
-		partitions[i] = p.Partition
-	}
-	return s.positions(ctx, w.ClusterID, w.TopicID, partitions)
+	return s.positions(ctx, w.ClusterID, w.TopicID, w.partitions())
 }

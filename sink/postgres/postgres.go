@@ -19,6 +19,9 @@
 //     a trigger leaves out without an error.
 //   - The connection dies at the commit: the position tells, on a new connection,
 //     whether it took place.
+//   - Another session holds the positions and does not go on, in the middle of COPY, where
+//     no timeout of the server's counts: once its statement's minute is over, who waits
+//     for it ends it.
 //   - The day has no partition: it is made. Rows of a day that has none go to
 //     events_default, and from there to their own as soon as that is possible.
 //   - Everything else is the caller's to retry with the same batch; Fault.Pause
@@ -64,6 +67,7 @@ type Store struct {
 	log     *slog.Logger
 	meters  meters
 	decoder event.Decoder
+	limits  limits
 
 	days map[int64]dayState // by days since 1970
 	mu   sync.Mutex         // guards days
@@ -110,7 +114,7 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{pool: pool, log: o.Logger, meters: newMeters(o.Metrics), retention: o.Retention,
-		days: map[int64]dayState{}, stop: func() {}}, nil
+		limits: defaultLimits, days: map[int64]dayState{}, stop: func() {}}, nil
 }
 
 // Ping reports whether the database answers.

@@ -42,9 +42,11 @@ var ErrCursor = errors.New("unknown cursor")
 // that is now writing events are returned: behind a cursor nothing appears any
 // more, no row comes twice, and a row is seen once the transactions that were
 // running at its commit have ended. The bound: a transaction that stays open for
-// more than 15 seconds (the sink's never idle that long) is no longer waited for,
-// and its rows may be missed; so may those of a transaction of another role after
-// 5 seconds, if this role may not see its start (pg_read_all_stats lets it).
+// more than 15 seconds is no longer waited for, and its rows may be missed. Of the
+// sink's that is one that waits for a lock or a slow disk, or whose sender stalls in
+// the middle of COPY: a stopped one must not hold up the view. So may those of a
+// transaction of another role after 5 seconds, if this role may not see its start
+// (pg_read_all_stats lets it).
 func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, string, error) {
 	limit = min(max(limit, 1), RecentMax)
 	after, id, err := parseCursor(cursor)

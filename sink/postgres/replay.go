@@ -141,7 +141,7 @@ func (r *Replay) table() string { return r.main }
 func (r *Replay) ready(context.Context, *work, time.Time) error { return nil }
 
 func (r *Replay) claim(ctx context.Context, tx pgx.Tx, w *work) error {
-	if _, err := tx.Exec(ctx, settings); err != nil {
+	if _, err := tx.Exec(ctx, r.store.limits.settings()); err != nil {
 		return fmt.Errorf("move positions: %w", err)
 	}
 	// A transaction whose commit had no answer may still be at work.

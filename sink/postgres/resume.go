@@ -103,9 +103,19 @@ func (s *Store) Restart(ctx context.Context, p Position, start int64) error {
 	return nil
 }
 
+// movePosition moves a position, and does also in the same transaction. It may do that
+// twice: once more after it has ended a session that stalled.
 func (s *Store) movePosition(ctx context.Context, p Position, to int64, also func(pgx.Tx) error) error {
+	err := s.tryMove(ctx, p, to, also)
+	if lockTimeout(err) && s.endStalled(ctx, p.Cluster, p.TopicID, []int32{p.Partition}) > 0 {
+		return s.tryMove(ctx, p, to, also)
+	}
+	return err
+}
+
+func (s *Store) tryMove(ctx context.Context, p Position, to int64, also func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, settings); err != nil {
+		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `update footfall.sink_offsets set next_offset = $5

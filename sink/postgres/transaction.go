@@ -41,19 +41,20 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 	return nil
 }
 
-// The settings of the transaction. Local ones, so that they hold behind a pooler
-// too; a stopped sink must not keep its lock on the positions for ever.
-const settings = `select set_config('statement_timeout', '60s', true),
-	set_config('lock_timeout', '20s', true),
-	set_config('idle_in_transaction_session_timeout', '10s', true),
-	case when current_setting('synchronous_commit') = 'off'
-		then set_config('synchronous_commit', 'on', true) end`
-
 // claim moves the positions, first of all: whoever else wants them waits here, and
 // then finds them moved, instead of copying in vain.
+// After a wait in vain it looks whether the other is still alive.
 func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *work) error {
+	err := s.movePositions(ctx, tx, w)
+	if lockTimeout(err) {
+		s.endStalled(ctx, w.ClusterID, w.TopicID, w.partitions())
+	}
+	return err
+}
+
+func (s *Store) movePositions(ctx context.Context, tx pgx.Tx, w *work) error {
 	batch := &pgx.Batch{}
-	batch.Queue(settings)
+	batch.Queue(s.limits.settings())
 	batch.Queue("set constraints all immediate")
 	for _, p := range w.Parts {
 		batch.Queue(`update footfall.sink_offsets set next_offset = $5

@@ -164,6 +164,14 @@ func (w *work) restart() {
 	}
 }
 
+func (w *work) partitions() []int32 {
+	list := make([]int32, len(w.Parts))
+	for i, p := range w.Parts {
+		list[i] = p.Partition
+	}
+	return list
+}
+
 // live returns the pending rows, of several with the same id only the first, and
 // none whose id is stored: what COPY may take without stumbling over itself. The
 // time is inside the id, so the id alone is the key.

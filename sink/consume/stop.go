@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -125,9 +126,29 @@ func (s *session) forgetStop(p int32) (stopped bool) {
 // the network.
 const damagedMax = 3
 
+// damagedFor is for how long such a fetch counts. At the end of an idle partition all are of
+// the same offset, however far apart; one that lies damaged in the log fails within seconds
+// again.
+const damagedFor = 10 * time.Minute
+
 type damage struct {
 	at    int64
 	times int
+	last  time.Time
+}
+
+// countDamage returns how often a fetch at this offset was damaged of late, with this time.
+func (c *Consumer) countDamage(p int32, at int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.damaged[p]
+	if d.at != at || time.Since(d.last) > damagedFor {
+		d = damage{at: at}
+	}
+	d.times++
+	d.last = time.Now()
+	c.damaged[p] = d
+	return d.times
 }
 
 // unreadable deals with a batch that the client cannot unpack or whose checksum is
@@ -139,15 +160,7 @@ func (s *session) unreadable(p int32, err error) error {
 		at = r.to
 	}
 	s.owned.Unlock()
-	s.mu.Lock()
-	d := s.damaged[p]
-	if d.at != at {
-		d = damage{at: at}
-	}
-	d.times++
-	s.damaged[p] = d
-	s.mu.Unlock()
-	if d.times < damagedMax {
+	if s.countDamage(p, at) < damagedMax {
 		return fmt.Errorf("fetch %s/%d at %d: %w", s.o.Topic, p, at, err)
 	}
 	s.stopPartition(p, &stop{at: at, inHand: true, why: fmt.Errorf("batch at %d cannot be read: %w; "+

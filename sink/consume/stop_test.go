@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -140,6 +141,26 @@ func TestABatchDamagedOnItsWayIsFetchedAgain(t *testing.T) {
 	c, _ := start(t, b.options(), m)
 	wantValues(t, m, 0, 0, 5)
 	eventually(t, "ready", func() bool { return c.Ready() == nil })
+}
+
+// TestDamageIsForgotten: at an idle partition's end every bad fetch is one of the same
+// offset, and those of weeks do not add up.
+func TestDamageIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{}, newMemory())
+		for i, fetch := range []struct {
+			after time.Duration
+			at    int64
+			want  int
+		}{{0, 7, 1}, {time.Second, 7, 2}, {damagedFor + time.Second, 7, 1}, {damagedFor - time.Second, 7, 2},
+			{damagedFor - time.Second, 7, 3}, {time.Second, 8, 1}} {
+			time.Sleep(fetch.after)
+			if n := c.countDamage(0, fetch.at); n != fetch.want {
+				t.Errorf("fetch %d is number %d, want %d", i, n, fetch.want)
+			}
+		}
+	})
 }
 
 func TestADamagedBatchStopsItsPartitionAlone(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"footfall/event/eventtest"
 	"footfall/sink/consume"
 	"footfall/sink/postgres/pgtest"
 )
@@ -63,11 +64,11 @@ func TestTheSameRecordsEndAsTheSameRows(t *testing.T) {
 	pgtest.Exec(t, url, "create index on footfall.events (url, referrer)")
 	pgtest.Exec(t, url, "alter table footfall.events add check (title is distinct from 'refused')")
 	var values [][]byte
-	good := events(len(badValues()), today())
-	for i, v := range badValues() {
-		values = append(values, with(t, good[i], v))
+	good := events(len(eventtest.BadValues()), today())
+	for i, v := range eventtest.BadValues() {
+		values = append(values, v.In(t, good[i]))
 	}
-	for _, whole := range wholes() {
+	for _, whole := range eventtest.BadRecords() {
 		values = append(values, []byte(whole))
 	}
 	big, refused, full := at(today()), at(today()), golden()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,6 +165,11 @@ func (x *run) account(before, after map[uint64]stored, how string) (missing, beh
 		return 0, 0, err
 	}
 	gone := map[uint64]bool{} // what a reader counts
+	// Also what an earlier fault took in front of what is now the first file: a collector that
+	// starts counts from its watermark, whatever the one before it has counted.
+	for seq := next; next > 1 && seq < infos[0].First; seq++ {
+		gone[seq] = true
+	}
 	var newest uint64
 	for _, info := range infos {
 		newest = max(newest, info.Last)
@@ -206,9 +212,13 @@ func (x *run) account(before, after map[uint64]stored, how string) (missing, beh
 	return missing, behind, nil
 }
 
-// watermark is the number of the first record that was not passed on, as the spool has it.
+// watermark is the number of the first record that was not passed on, as the spool has it: 1
+// as long as none was.
 func (x *run) watermark() (uint64, error) {
 	b, err := os.ReadFile(filepath.Join(x.spool, "watermark.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 1, nil
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -74,7 +74,7 @@ func Torture(ctx context.Context, args []string) error {
 	f.Parse(args)
 	all := seeds.Run(ctx, s.Settings, header,
 		func(ctx context.Context, seed uint64) verdict { return one(ctx, s, seed) })
-	return seeds.Tell(s.Settings, "collector", all, sum(all))
+	return seeds.Tell(s.Settings, "collector", fmt.Sprint("--events ", s.events), all, sum(all))
 }
 
 // one runs a seed: a spool and a topic of its own, faults under load by turns, then

@@ -70,7 +70,7 @@ var errWord = errors.New("it did not keep its word, or nothing was tried")
 
 // Tell prints the sum and writes what was asked for. It returns an error when something
 // went wrong in a seed.
-func Tell[V Verdict](s Settings, victim string, all []V, sum Sum) error {
+func Tell[V Verdict](s Settings, victim, size string, all []V, sum Sum) error {
 	fmt.Println(sum.Line())
 	if s.JSON != "" {
 		b, err := json.MarshalIndent(map[string]any{"sum": sum, "seeds": all}, "", " ")
@@ -82,7 +82,7 @@ func Tell[V Verdict](s Settings, victim string, all []V, sum Sum) error {
 		}
 	}
 	if s.Results != "" {
-		command := fmt.Sprintf("scripts/torture %s --seeds %d --seed %d", victim, len(all), s.Seed)
+		command := fmt.Sprintf("scripts/torture %s --seeds %d --seed %d %s", victim, len(all), s.Seed, size)
 		if err := writeSection(s.Results, victim, sum.Section(command)); err != nil {
 			return err
 		}

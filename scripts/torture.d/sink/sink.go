@@ -103,7 +103,7 @@ func Torture(ctx context.Context, args []string) error {
 	if err := m.close(); err != nil {
 		return err
 	}
-	return seeds.Tell(s.Settings, "sink", all, sum(all))
+	return seeds.Tell(s.Settings, "sink", fmt.Sprint("--records ", s.records), all, sum(all))
 }
 
 // machines serve all seeds.

@@ -106,15 +106,23 @@ func (r *replay) begin() map[int32]kgo.Offset {
 
 func (r *replay) read(ctx context.Context, client *kgo.Client, each func(Batch)) error {
 	for len(r.ends) > 0 {
-		fetches := client.PollRecords(ctx, r.o.BatchRows)
+		polling, cancel := context.WithTimeout(ctx, quiet)
+		fetches := client.PollRecords(polling, r.o.BatchRows)
+		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		for _, e := range fetches.Errors() {
+			if errors.Is(e.Err, context.DeadlineExceeded) && polling.Err() != nil {
+				continue
+			}
 			if errors.Is(e.Err, kerr.OffsetOutOfRange) {
 				e.Err = errors.New("retention was faster than the replay")
 			}
 			return fmt.Errorf("read %s/%d behind offset %d: %w", e.Topic, e.Partition, r.next[e.Partition], e.Err)
+		}
+		if fetches.NumRecords() == 0 {
+			r.endEmpty(ctx, client)
 		}
 		for k := range fetches.RecordsAll() {
 			if r.take(k); r.rows >= r.o.BatchRows || r.bytes >= r.o.BatchBytes {

@@ -2,15 +2,19 @@ package consume
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // produceAt writes n records into a partition, a second apart by Kafka's time.
@@ -160,5 +164,116 @@ func TestAReplayEndsWithWhatCannotBeCured(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v when it was stopped", err)
+	}
+}
+
+// A log that was compacted has gaps, which the sink passes and a replay ends in.
+func TestACompactedLogIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	client, err := b.options().withDefaults().client(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(Topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	policy := "compact"
+	if _, err := kadm.NewClient(client.Client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig,
+		Name: "cleanup.policy", Value: &policy}}, Topic); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, value string) {
+		t.Helper()
+		r := &kgo.Record{Partition: 0, Key: []byte(key), Value: []byte(value)}
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("first", "first")
+	for i := range 30 { // the last one is not compacted: it may yet grow
+		put(fmt.Sprintf("k%d", i%5), fmt.Sprintf("v%d", i))
+		if i == 19 {
+			put("alone", "alone")
+		}
+	}
+	b.Compact()
+	left := map[int64]string{0: "first", 21: "alone", 26: "v24", 27: "v25", 28: "v26", 29: "v27", 30: "v28", 31: "v29"}
+	within := func(from, to int64) (list []string) {
+		for offset := from; offset < to; offset++ {
+			if value, there := left[offset]; there {
+				list = append(list, value)
+			}
+		}
+		return list
+	}
+	m := newMemory()
+	c, stop := start(t, b.options(), m)
+	eventually(t, "the newest of each key", func() bool { return len(m.stored(0)) == len(left) })
+	stop()
+	if got := m.stored(0); !slices.Equal(got, within(0, 32)) || m.next[0] != 32 || c.lost.Get() != 0 {
+		t.Errorf("stored are %v up to %d, and %d are lost", got, m.next[0], c.lost.Get())
+	}
+	for _, r := range [][2]int64{{0, 32}, {5, 32}, {0, 25}, {3, 21}, {22, 26}, {22, 27}, {0, 22}} {
+		m, err := replayed(t, b.options(), Bound{Offsets: map[int32]int64{0: r[0]}},
+			Bound{Offsets: map[int32]int64{0: r[1]}}, func(*memory, *Selection) {})
+		if got := m.stored(0); err != nil || !slices.Equal(got, within(r[0], r[1])) {
+			t.Errorf("from %d to %d are %v, %v, want %v", r[0], r[1], got, err, within(r[0], r[1]))
+		}
+	}
+}
+
+// emptyBatch has the offsets from first to last, and no record.
+func emptyBatch(first, last int64) []byte {
+	b := kmsg.RecordBatch{FirstOffset: first, Length: 49, Magic: 2, LastOffsetDelta: int32(last - first),
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1}
+	raw := b.AppendTo(nil)
+	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return raw
+}
+
+// Of the last records of a log only an empty batch may be left, of which a client that
+// polls says nothing. But a broker that is slow has not said that there is nothing.
+func TestAReplayEndsWhereTheRestIsEmpty(t *testing.T) {
+	t.Parallel()
+	for name, silent := range map[string]int{"empty": 0, "slow": 8} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			b.produce(t, 0, 0, 30)
+			b.ControlKey(int16(kmsg.Fetch), func(k kmsg.Request) (kmsg.Response, error, bool) {
+				b.KeepControl()
+				req := k.(*kmsg.FetchRequest)
+				if len(req.Topics) != 1 || len(req.Topics[0].Partitions) != 1 {
+					return nil, nil, false
+				}
+				asked := req.Topics[0].Partitions[0]
+				p := kmsg.NewFetchResponseTopicPartition()
+				p.HighWatermark, p.LastStableOffset = 30, 30
+				switch {
+				case name == "empty" && asked.FetchOffset < 30:
+					// Two batches, one an answer.
+					p.RecordBatches = emptyBatch(asked.FetchOffset, min(29, asked.FetchOffset/10*10+9))
+				case silent > 0:
+					silent--
+				default:
+					return nil, nil, false
+				}
+				resp := req.ResponseKind().(*kmsg.FetchResponse)
+				topic := kmsg.NewFetchResponseTopic()
+				topic.Topic, topic.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+				topic.Partitions = append(topic.Partitions, p)
+				resp.Topics = append(resp.Topics, topic)
+				time.Sleep(100 * time.Millisecond) // a broker waits for more, too
+				return resp, nil, true
+			})
+			m, err := replayed(t, b.options(), Bound{Offsets: map[int32]int64{0: 10}},
+				Bound{Offsets: map[int32]int64{0: 30}}, func(*memory, *Selection) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := map[string]int{"slow": 20}[name]; len(m.stored(0)) != want {
+				t.Errorf("%d records are stored, want %d", len(m.stored(0)), want)
+			}
+		})
 	}
 }

@@ -97,7 +97,7 @@ func (c *three) health(admin string, words ...string) {
 
 // TestThreeBrokersAndWhatHappensToATopic takes one path through what a cluster does in a year:
 // a topic that grows, a leader that dies, a record that is too large, one that nobody can unpack,
-// records that retention took, a topic that is deleted.
+// records that retention took, a topic that is deleted, one that is compacted.
 func TestThreeBrokersAndWhatHappensToATopic(t *testing.T) {
 	t.Parallel()
 	c := startThree(t)
@@ -118,6 +118,7 @@ func TestThreeBrokersAndWhatHappensToATopic(t *testing.T) {
 	c.cannotUnpack()
 	c.expired()
 	c.recreated()
+	c.compacted()
 	wantSays(t, 0, "", "audit", "--database-url", c.databaseURL)
 }
 

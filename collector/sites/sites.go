@@ -32,7 +32,7 @@ const (
 // SnippetRules are the counting rules that a site may set; package snippet says what
 // they are. gpc and dnt are settings of their own.
 var SnippetRules = []string{"auto", "spa", "replace", "query", "hash", "bfcache", "unseen", "leave",
-	"focus", "clicks", "outbound", "download", "contact", "forms", "fields", "frames", "local"}
+	"focus", "clicks", "outbound", "download", "contact", "forms", "fields", "zone", "frames", "local", "warn"}
 
 // What happens to events of programs.
 const (

@@ -35,8 +35,8 @@ type conn struct {
 	closed      atomic.Bool
 }
 
-// deadline in Unix nanoseconds: wanted is the caller's, armed the connection's own, never
-// later than wanted; 0 for none so far.
+// deadline in nanoseconds since started, by the clock that is never set back: wanted is the
+// caller's, armed the connection's own, never later than wanted; 0 for none so far.
 type deadline struct{ wanted, armed atomic.Int64 }
 
 // never is what no deadline is.
@@ -45,7 +45,7 @@ const never = 1<<63 - 1
 func (d *deadline) set(t time.Time, arm func(time.Time) error) error {
 	at := int64(never)
 	if !t.IsZero() {
-		at = t.UnixNano()
+		at = int64(t.Sub(started))
 	}
 	d.wanted.Store(at)
 	if armed := d.armed.Load(); armed != 0 && armed <= at {
@@ -58,12 +58,26 @@ func (d *deadline) set(t time.Time, arm func(time.Time) error) error {
 // over reports whether err is one to give up for. When only the timer ran out, and not the
 // deadline, it sets the timer anew.
 func (d *deadline) over(err error, arm func(time.Time) error) bool {
-	wanted := d.wanted.Load()
-	if !errors.Is(err, os.ErrDeadlineExceeded) || wanted <= time.Now().UnixNano() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
-	d.armed.Store(wanted)
-	return arm(time.Unix(0, wanted)) != nil
+	for {
+		wanted := d.wanted.Load()
+		if wanted <= int64(time.Since(started)) {
+			return true
+		}
+		d.armed.Store(wanted)
+		at := time.Time{}
+		if wanted != never {
+			at = started.Add(time.Duration(wanted))
+		}
+		if arm(at) != nil {
+			return true
+		}
+		if d.wanted.Load() == wanted { // else somebody wants another by now
+			return false
+		}
+	}
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {

@@ -33,8 +33,7 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx, c caller) {
 		s.refuse(ctx, r)
 		return
 	}
-	env, r := s.decoder.Envelope(body.bytes)
-	s.bodies.put(body)
+	env, r := s.envelope(body)
 	if r != nil {
 		s.refuse(ctx, r)
 		return
@@ -54,6 +53,12 @@ func transport(e *event.Event, mode []byte) string {
 		return event.TransportFetch
 	}
 	return event.TransportBeacon
+}
+
+// envelope gives the body's memory back also when the decoder panics.
+func (s *Server) envelope(b *body) (*event.Envelope, *event.Refusal) {
+	defer s.bodies.put(b)
+	return s.decoder.Envelope(b.bytes)
 }
 
 // goodType takes what a page can send without asking first, and JSON. The form type is

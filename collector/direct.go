@@ -42,6 +42,8 @@ func (d *direct) append(_ context.Context, records [][]byte) error {
 	switch {
 	case errors.Is(err, forward.ErrBusy):
 		return fmt.Errorf("%w: %w", intake.ErrBusy, err)
+	case errors.Is(err, forward.ErrTooLarge):
+		return fmt.Errorf("%w: %w", intake.ErrTooLarge, err)
 	case errors.Is(err, forward.ErrAway):
 		return fmt.Errorf("%w: %w", intake.ErrAway, err)
 	}

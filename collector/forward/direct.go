@@ -21,7 +21,9 @@ import (
 // all the same, and a sender that sends them again makes them twice there.
 var (
 	ErrAway = errors.New("kafka did not acknowledge in time")
-	ErrBusy = errors.New("too many records are waiting for kafka")
+	// ErrTooLarge: the topic takes no record of this size, now or later.
+	ErrTooLarge = errors.New("kafka called a record too large")
+	ErrBusy     = errors.New("too many records are waiting for kafka")
 )
 
 // DirectOptions of a Direct.
@@ -68,6 +70,7 @@ func NewDirect(o DirectOptions) (*Direct, error) {
 		kgo.MaxBufferedBytes(directBytesMax),
 		kgo.MaxBufferedRecords(directRecordsMax),
 		kgo.ProducerLinger(2 * time.Millisecond),
+		kgo.ProducerBatchMaxBytes(128 << 10), // one that is too large fails its neighbours with it
 	}
 	if o.Wait {
 		opts = append(opts, kgo.AllowIdempotentProduceCancellation(), kgo.RecordDeliveryTimeout(directWait),
@@ -124,6 +127,8 @@ func (d *Direct) Append(keys, values [][]byte) error {
 		return nil
 	case errors.Is(err, kgo.ErrMaxBuffered):
 		return ErrBusy
+	case errors.Is(err, kerr.MessageTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	return fmt.Errorf("%w: %w", ErrAway, err)
 }
@@ -134,7 +139,9 @@ func (d *Direct) answered(err error) {
 		d.failed.Store(nil)
 		return
 	}
-	d.failed.Store(&err)
+	if !errors.Is(err, kerr.MessageTooLarge) { // which says nothing of Kafka: strangers can send such
+		d.failed.Store(&err)
+	}
 	if !d.o.Wait {
 		d.lost.Inc() // it had its 2xx
 	}

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"footfall/kafka"
 )
@@ -136,5 +138,30 @@ func TestWithoutWaitingTheMemoryIsBounded(t *testing.T) {
 	}
 	if err := d.Close(); err == nil {
 		t.Error("what was in memory is gone, and nobody is told")
+	}
+}
+
+// A stranger's large event must not take the collector out of service.
+func TestARecordThatIsTooLargeSaysNothingOfKafka(t *testing.T) {
+	t.Parallel()
+	c := broker(t)
+	d := newDirect(t, true, c.ListenAddrs()...)
+	for deadline := time.Now().Add(20 * time.Second); d.Err() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(d.Err())
+		}
+	}
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		return refuseProduce(req, kerr.MessageTooLarge.Code), nil, true
+	})
+	keys, values := one(1)
+	if err := d.Append(keys, values); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("append: %v, want ErrTooLarge", err)
+	}
+	if err := d.Err(); err != nil {
+		t.Errorf("health afterwards: %v", err)
+	}
+	if err := d.Append(keys, values); err != nil {
+		t.Errorf("the next append: %v", err)
 	}
 }

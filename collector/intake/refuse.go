@@ -20,6 +20,8 @@ var (
 	ErrBusy   = errors.New("too many records are waiting")
 	ErrClosed = errors.New("no more records are taken")
 	ErrAway   = errors.New("records were not acknowledged in time") // and may be stored
+
+	ErrTooLarge = errors.New("a record is larger than the topic takes")
 )
 
 // status is what a reason means in HTTP. retry is the Retry-After in seconds, for
@@ -157,6 +159,8 @@ func (s *Server) appendRefusal(err error) *event.Refusal {
 		return refusal(event.SpoolFull, "the collector's disk space is used up: send again later")
 	case errors.Is(err, ErrBusy):
 		return refusal(event.Overloaded, "the collector is busy: send again in a moment")
+	case errors.Is(err, ErrTooLarge):
+		return refusal(event.EventTooLarge, "an event is larger than the topic takes (max.message.bytes)")
 	case errors.Is(err, ErrAway):
 		return refusal(event.KafkaUnavailable, "Kafka is away: send again under the same event_id")
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):

@@ -79,7 +79,7 @@ type Options struct {
 	// they are stored, all or none of them. They belong to it until it returns nil;
 	// after an error for ever. It reports why not as ErrFull, ErrBusy or ErrClosed,
 	// wrapped or not,
-	// or as ErrAway.
+	// or as ErrAway or ErrTooLarge.
 	// Its context ends when a shutdown has run out of time, never with the request.
 	Append func(ctx context.Context, records [][]byte) error
 	// Scripts finds what is served under a path below the root, like "f.js".

@@ -89,6 +89,7 @@ type Forwarder struct {
 	unreached  time.Time               // since when the topic cannot be looked at; zero when it can
 	last       error                   // what was said last; nil after an acknowledgement
 	unacked    time.Time               // since when deliveries fail; zero when they do not
+	unread     time.Time               // since when the next record cannot be read; zero when it can
 }
 
 type stats struct {
@@ -148,7 +149,7 @@ func (f *Forwarder) register() {
 func (f *Forwarder) Oldest() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	since := []time.Time{f.unreached, f.unacked}
+	since := []time.Time{f.unreached, f.unacked, f.unread}
 	if len(f.window) > 0 {
 		since = append(since, f.window[0].sent)
 	}
@@ -225,13 +226,14 @@ func (f *Forwarder) pass(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
+			f.note(&f.unread, err)
 			return err
 		}
 		f.send(rec)
 	}
 }
 
-// Err returns what Kafka, or the way to it, last said against a record.
+// Err returns what the spool, Kafka, or the way to it, last said against a record.
 func (f *Forwarder) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -245,7 +247,9 @@ func (f *Forwarder) Err() error {
 func (f *Forwarder) note(since *time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.last = err
+	if err != nil || f.unread.IsZero() { // that the topic is there is no news of the spool
+		f.last = err
+	}
 	switch {
 	case err == nil:
 		*since = time.Time{}
@@ -258,6 +262,10 @@ func (f *Forwarder) begin(abort context.CancelCauseFunc, topicID [16]byte) (from
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if topicID != f.topicID {
+		if f.topicID != ([16]byte{}) {
+			f.o.Logger.Error("the topic was made anew: what the former one held and nobody had read is gone; "+
+				"footfall spool replay sends again what is still kept", "topic", f.o.Topic)
+		}
 		f.formerID, f.topicID = f.topicID, topicID
 		clear(f.confirmed)
 	}
@@ -271,6 +279,7 @@ func (f *Forwarder) send(r Record) {
 	seq, size, rec := r.Seq, r.size(), r.kafka(f.o.SpoolID)
 
 	f.mu.Lock()
+	f.unread = time.Time{}
 	f.window = append(f.window, entry{seq: seq, size: size, sent: time.Now()})
 	f.bytes += size
 	f.inFlight++

@@ -412,3 +412,41 @@ func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
 		t.Errorf("%d records for 50", total)
 	}
 }
+
+// brokenReader cannot read on from the record after good.
+type brokenReader struct {
+	logReader
+	good uint64
+}
+
+func (r *brokenReader) Next(ctx context.Context) (Record, error) {
+	if r.next > r.good {
+		return Record{}, errors.New("open spool segment: it is gone")
+	}
+	return r.logReader.Next(ctx)
+}
+
+// Nothing else would tell: the spool goes on taking records, and Kafka is well.
+func TestASpoolThatCannotBeReadIsTold(t *testing.T) {
+	t.Parallel()
+	c, l := broker(t), &log{n: 10, next: 1, moved: make(chan struct{}, 1)}
+	f, err := New(Options{Kafka: kafka.Cluster{Brokers: c.ListenAddrs()}, Topic: topic, Partitions: 4,
+		Read:      func(from uint64) Reader { return &brokenReader{logReader{l: l, next: from}, 5} },
+		Watermark: l, Release: func(uint64) error { return nil }, Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { f.Run(ctx) })
+	defer func() { cancel(); wg.Wait() }()
+	l.wait(t, 6)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if f.Oldest() > time.Second && strings.Contains(f.Err().Error(), "it is gone") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("oldest %s, %v", f.Oldest(), f.Err())
+		}
+	}
+}

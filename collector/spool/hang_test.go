@@ -49,7 +49,13 @@ func TestADiskThatHangsHoldsNobodyForEver(t *testing.T) {
 			synctest.Wait()
 		}
 		<-d.hanging
+		if err := s.Err(); err != nil {
+			t.Errorf("a disk at work is called bad: %v", err)
+		}
 		time.Sleep(time.Hour)
+		if err := s.Err(); err == nil || err.Error() != "the disk has not answered for 1h0m0s" {
+			t.Errorf("health of a disk that hangs: %v", err)
+		}
 		select {
 		case err := <-answers:
 			t.Fatalf("an append was answered without the disk: %v", err)

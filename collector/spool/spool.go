@@ -111,6 +111,8 @@ type Spool struct {
 
 	found error // what Open met, for a person to look at
 
+	syncing atomic.Pointer[time.Time] // since when the writer waits for the disk; nil when it does not
+
 	pendings sync.Pool // to be used again: each is answered once, and then nobody else has it
 
 	mu       sync.Mutex
@@ -365,8 +367,14 @@ func (s *Spool) Durable() uint64 {
 // because of it sends it no records by which to find that the disk is well again.
 const failedFor = 5 * time.Second
 
+// hangs is how long the disk may take for one group before health says so.
+const hangs = 5 * time.Second
+
 // Err says why the spool takes no records at present, or nil.
 func (s *Spool) Err() error {
+	if began := s.syncing.Load(); began != nil && time.Since(*began) > hangs {
+		return fmt.Errorf("the disk has not answered for %s", time.Since(*began).Round(time.Second))
+	}
 	s.mu.Lock()
 	failed := s.failed
 	if time.Since(s.failedAt) > failedFor {

@@ -100,7 +100,10 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 		active = next
 	}
 	started := time.Now()
-	if err := writeAndSync(active, b); err != nil {
+	s.syncing.Store(&started)
+	err := writeAndSync(active, b)
+	s.syncing.Store(nil)
+	if err != nil {
 		s.abandon(active, err, seq)
 		return err
 	}

@@ -83,7 +83,7 @@ export const flush = async (exit) => {
   if (core.consent && core.consent !== "yes") return;
   let batch = (queue = queue.filter(seal)).slice(0, BATCH);
   let status = 500;
-  let text, bytes, wait, image, response, turn;
+  let text, bytes, wait, response, turn;
   // One event above the cap goes alone: the collector answers it with a reason.
   while ((bytes = new Blob([(text = body(batch))]).size) > (blocked ? PIXEL_CAP : CAP) && batch[1]) {
     batch = batch.slice(0, batch.length >> 1);
@@ -93,9 +93,12 @@ export const flush = async (exit) => {
   if (exit) flush(exit);
   try {
     status = blocked
-      ? ((image = new Image()),
-        (image.src = new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint)),
-        await image.decode())
+      ? // Not by decode(): that waits for a frame, which a hidden tab may never draw.
+        // A load's event is no status above 399.
+        await new Promise((onload, onerror) => {
+          const src = new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint);
+          Object.assign(new Image(), { onload, onerror, src });
+        })
       : // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
         // beacon to the page's own host for a ping to strangers.
         (data.transport === "beacon" ||

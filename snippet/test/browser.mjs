@@ -64,13 +64,6 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
         const { searchParams } = new URL(src);
         const { events, ...envelope } = note(searchParams.get("json"));
         seen.pixels.push({ image: this, src: String(src), ...envelope, events });
-        this.loaded = new Promise((resolve, reject) => {
-          this.onload = resolve;
-          this.onerror = reject;
-        });
-      }
-      decode() {
-        return this.loaded;
       }
     },
     fetch: async (url, options) => {

@@ -24,28 +24,37 @@ func rounds(ctx context.Context, s settings, g *gate) (map[string][]kept, error)
 	runs := map[string][]kept{}
 	for i := range s.rounds {
 		for _, sv := range servers {
-			r, err := sv.run(s)
+			var l *load
+			quiet, err := g.quiet(func() (err error) {
+				l, err = sv.once(ctx, s)
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}
-			if r == nil {
+			if l == nil {
 				continue
 			}
-			first := g.share()
-			l, err := sv.load(ctx, r, clients, s.seconds)
-			r.stop() // before the gate: the naive side is still busy with what it has accepted
-			quiet := first >= before && g.share() >= after
-			if err == nil && l.failed > 0 && ctx.Err() == nil {
-				err = fmt.Errorf("%s: %.0f requests a second fail", sv.name, l.failed)
-			}
-			if err != nil {
-				return nil, err
-			}
-			runs[sv.name] = append(runs[sv.name], kept{l, quiet})
+			runs[sv.name] = append(runs[sv.name], kept{*l, quiet})
 			fmt.Fprintf(os.Stderr, "round %d of %d: %-17s %9.0f/s %s\n", i+1, s.rounds, sv.name, l.rate, noisy(quiet))
 		}
 	}
 	return runs, nil
+}
+
+// once starts the side, loads it and ends it, before anybody looks at the machine: the naive
+// side is still busy with what it has accepted. It returns nil for a side that is left out.
+func (sv server) once(ctx context.Context, s settings) (*load, error) {
+	r, err := sv.run(s)
+	if r == nil {
+		return nil, err
+	}
+	defer r.stop()
+	l, err := sv.load(ctx, r, clients, s.seconds)
+	if err == nil && l.failed > 0 && ctx.Err() == nil {
+		err = fmt.Errorf("%s: %.0f requests a second fail", sv.name, l.failed)
+	}
+	return &l, err
 }
 
 func noisy(quiet bool) string {

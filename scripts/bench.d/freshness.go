@@ -200,7 +200,8 @@ func (p *path) repeat(ctx context.Context, name string, rate float64, length tim
 		return f, err
 	}
 	for i := range freshRuns {
-		first := p.b.gate.share()
+		// Noise only delays, so no run is repeated for it.
+		still := p.b.gate.looks(patience, before)
 		began := time.Now()
 		sent, err := p.run(ctx, rate, length)
 		if err != nil {
@@ -212,7 +213,7 @@ func (p *path) repeat(ctx context.Context, name string, rate float64, length tim
 		}
 		events += len(sent)
 		all = append(all, ages...)
-		still := first >= before && p.b.gate.share() >= after
+		still = still && p.b.gate.looks(lookback, after)
 		if still {
 			quiet, f.Kept = append(quiet, ages...), f.Kept+1
 		}

@@ -16,7 +16,39 @@ type gate struct{ best [2]float64 }
 const (
 	before = 0.88 // share of the best count so far that a run needs before it
 	after  = 0.85 // and after it
+
+	// A core that is taken away is gone for ten seconds and more (measured on such machines).
+	// What shows for a second is what the run, or the one before, has left to do: a checkpoint,
+	// a broker's collector of garbage.
+	patience = 25 // looks before a run, of 0.2 s
+	lookback = 5  // looks after it
+	attempts = 3  // of a run, until the machine was quiet
 )
+
+// quiet does run between two quiet moments, some times over if it has to, and reports whether
+// it was: the last run counts.
+func (g *gate) quiet(run func() error) (quiet bool, err error) {
+	for range attempts {
+		first := g.looks(patience, before)
+		if err := run(); err != nil {
+			return false, err
+		}
+		if first && g.looks(lookback, after) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// looks tells whether one of so many looks finds both cores free.
+func (g *gate) looks(n int, share float64) bool {
+	for range n {
+		if g.share() >= share {
+			return true
+		}
+	}
+	return false
+}
 
 func newGate() *gate {
 	g := &gate{}

@@ -159,12 +159,15 @@ func (b *snippetBench) ours() (tag, error) {
 
 // turn is one page of one side in one round.
 func (b *snippetBench) turn(ctx context.Context, round int, t tag) error {
-	first := b.gate.share()
-	c, err := b.measure(ctx, t, false)
+	var c cost
+	quiet, err := b.gate.quiet(func() (err error) {
+		c, err = b.measure(ctx, t, false)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	c.Quiet = first >= before && b.gate.share() >= after
+	c.Quiet = quiet
 	b.runs[t.name] = append(b.runs[t.name], c)
 	fmt.Fprintf(os.Stderr, "round %d of %d: %-12s %5.0f ms script %s\n", round+1, b.s.rounds, t.name, c.Script, noisy(c.Quiet))
 	return nil

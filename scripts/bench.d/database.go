@@ -119,6 +119,23 @@ func (d *database) fill(ctx context.Context, rows int) error {
 	return err
 }
 
+// keepRows sets the rows of the table aside, for freshFile.
+func (d *database) keepRows(ctx context.Context) error {
+	_, err := d.conn.Exec(ctx, "create unlogged table if not exists bench_rows as select * from footfall.events")
+	return err
+}
+
+// freshFile has the server write the rows kept into a binary file, as new events from first on.
+func (d *database) freshFile(ctx context.Context, dir string, first time.Time) (string, error) {
+	path := filepath.Join(dir, "fresh.copy")
+	fresh := strings.NewReplacer("event_id", `(lpad(to_hex(ms), 12, '0') || '7' || substr(md5(i::text), 1, 3) ||
+		'8' || substr(md5(i::text), 4, 15))::uuid`, "occurred_at", "to_timestamp(ms / 1000.0)").Replace(columns())
+	_, err := d.conn.Exec(ctx, fmt.Sprintf(`copy (select %s from
+		(select row_number() over () i, * from bench_rows) e,
+		lateral (select %d + i - 1 as ms) t order by ms) to '%s' (format binary)`, fresh, first.UnixMilli(), path))
+	return path, err
+}
+
 // sizes are what rows cost on the disk and in the log.
 func (d *database) sizes(ctx context.Context) (disk, wal int64, err error) {
 	err = d.conn.QueryRow(ctx, `select (select sum(pg_total_relation_size(relid))

@@ -34,7 +34,11 @@ func pageview(i int, then time.Time) *event.Event {
 
 // pageviews end now, a millisecond apart, so that their ids grow as in life.
 func pageviews(n int) []*event.Event {
-	list, first := make([]*event.Event, n), time.Now().Add(-time.Duration(n)*time.Millisecond)
+	return pageviewsFrom(time.Now().Add(-time.Duration(n)*time.Millisecond), n)
+}
+
+func pageviewsFrom(first time.Time, n int) []*event.Event {
+	list := make([]*event.Event, n)
 	for i := range list {
 		list[i] = pageview(i, first.Add(time.Duration(i)*time.Millisecond))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -166,6 +165,6 @@ func (s *Server) appendRefusal(err error) *event.Refusal {
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 		return refusal(event.ShuttingDown, "the collector is stopping: send again")
 	}
-	s.options.Logger.Error("append records", slog.Any("cause", err))
+	// Whoever keeps records logs why, once; this is once an event.
 	return refusal(event.SpoolFailed, "the collector could not store the events: send again later")
 }

@@ -2,7 +2,10 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 )
 
@@ -12,14 +15,25 @@ type Reader struct {
 	s    *Spool
 	next uint64 // number of the next record wanted
 
-	file  *os.File // of the segment being read; its own handle
-	first uint64   // that segment's first number
+	file  reading // of the segment being read
+	first uint64  // that segment's first number
 	at    int64
 	buf   []byte // groups read ahead, whole ones only
 
 	refused uint64 // numbers of failed appends since the last record
 	queue   []Record
 }
+
+// reading is an open segment file: a handle of the reader's own or, where somebody has removed
+// the file, the writer's.
+type reading interface {
+	io.ReaderAt
+	io.Closer
+}
+
+type lent struct{ reading }
+
+func (lent) Close() error { return nil }
 
 // Reader starts at record number from, up to which everything is let go: where the oldest
 // file begins later, records are missing. From 1 nothing is known, as when a watermark was
@@ -81,12 +95,11 @@ func (r *Reader) fill(ctx context.Context) error {
 			return r.read(end, last)
 		}
 		if r.file == nil || r.first != seg.first {
-			path, first, before, oldest := seg.path, seg.first, seg.before, i == 0
 			s.mu.Unlock()
-			if oldest && r.next > 1 {
-				r.leave(before)
+			if i == 0 && r.next > 1 {
+				r.leave(seg.before)
 			}
-			return r.open(path, first)
+			return r.open(seg)
 		}
 		if i+1 < len(s.segments) {
 			next := s.segments[i+1]
@@ -96,7 +109,7 @@ func (r *Reader) fill(ctx context.Context) error {
 				r.refused += next.first - r.next
 			}
 			r.next = max(r.next, next.first)
-			return r.open(next.path, next.first)
+			return r.open(next)
 		}
 		s.grown.Wait()
 	}
@@ -112,13 +125,18 @@ func (r *Reader) current() (*segment, int) {
 	return segments[i], i
 }
 
-func (r *Reader) open(path string, first uint64) error {
-	f, err := os.Open(path)
+// open goes on with a segment, of which it reads what never changes.
+func (r *Reader) open(g *segment) error {
+	var file reading
+	file, err := os.Open(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = lent{g.file}, nil
+	}
 	if err != nil {
 		return fmt.Errorf("open spool segment: %w", err)
 	}
 	r.Close()
-	r.file, r.first, r.at, r.next = f, first, headerSize, max(r.next, first)
+	r.file, r.first, r.at, r.next = file, g.first, headerSize, max(r.next, g.first)
 	return nil
 }
 

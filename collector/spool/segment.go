@@ -182,8 +182,8 @@ type Record struct {
 	Payload []byte
 }
 
-// group decodes the intact group at the start of b. size 0 means there is none: b
-// ends, is zeros, or is damaged there. The records refer to b.
+// group decodes the group at the start of b whose records are intact. size 0 means there is
+// none: b ends, is zeros, or is damaged there. The records refer to b.
 func group(b []byte) (records []Record, last uint64, size int) {
 	at := 0
 	for {
@@ -195,11 +195,26 @@ func group(b []byte) (records []Record, last uint64, size int) {
 		}
 		r, n := readRecord(b[at:])
 		if n == 0 {
+			if len(records) > 0 && nearCommit(b[at:], b[:at], records[len(records)-1].Seq) {
+				return records, records[len(records)-1].Seq, at + commitSize
+			}
 			return nil, 0, 0
 		}
 		records = append(records, r)
 		at += n
 	}
+}
+
+// nearCommit knows a commit frame with a damaged byte: it still says how long the intact
+// records before it are and which is the last, or has their checksum. The worst that can
+// come of a mistake is a whole group that nobody had an answer for.
+func nearCommit(b, records []byte, last uint64) bool {
+	if len(b) < commitSize {
+		return false
+	}
+	size := int(binary.LittleEndian.Uint32(b[16:])) == len(records)
+	return size && binary.LittleEndian.Uint64(b[8:]) == last ||
+		binary.LittleEndian.Uint32(b[20:]) == crc32.Checksum(records, castagnoli)
 }
 
 func readCommit(b []byte) (ok bool, last uint64, size, crc uint32) {

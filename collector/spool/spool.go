@@ -24,8 +24,10 @@
 //     (mend.go), so that the records behind it are read or counted like all others. A last
 //     file that lost its header or its end is not written to any more, and the numbers go on
 //     behind all that may have been given out in it.
-//   - a disk that does not answer: Append waits until its context ends, and Close for a
-//     bounded time.
+//   - a disk that does not answer: Append waits for seconds, or until its context ends, and
+//     Close for a bounded time.
+//   - a file removed behind our back: readers go on with what is open of it, and the next
+//     group begins a new one.
 //   - full: at MaxBytes, or when the disk has less than MinFree, Append returns
 //     ErrFull before anything is written.
 //   - a second process on the directory: Open returns a LockedError with its pid.
@@ -56,6 +58,7 @@ import (
 var (
 	ErrFull   = errors.New("spool is full")
 	ErrBusy   = errors.New("too many appends are waiting for the disk")
+	ErrHung   = errors.New("the disk does not answer")
 	ErrClosed = errors.New("spool is closed")
 	ErrTooBig = errors.New("append is larger than a segment")
 )
@@ -111,7 +114,9 @@ type Spool struct {
 
 	found error // what Open met, for a person to look at
 
-	syncing atomic.Pointer[time.Time] // since when the writer waits for the disk; nil when it does not
+	answering atomic.Pointer[answering] // how the disk is doing
+
+	looked time.Time // the writer's: when it last saw the file that it writes
 
 	pendings sync.Pool // to be used again: each is answered once, and then nobody else has it
 
@@ -126,9 +131,15 @@ type Spool struct {
 	stopping bool
 	gaps     []gap // that readers met
 
-	disk     sync.Mutex // a hanging disk must not stop readers, hence not mu
-	free     int64      // bytes the disk had free at freeAsOf
-	freeAsOf time.Time
+	looking  sync.Mutex                // held by the one append that asks the disk, which may hang
+	free     atomic.Int64              // bytes the disk had free at freeAsOf
+	freeAsOf atomic.Pointer[time.Time] // nil: look at once
+}
+
+// answering is a time in which the disk answers, from Open or from the end of a hang on.
+type answering struct {
+	ended chan struct{} // closed when the disk hangs
+	since time.Time     // when the group began that it hangs with; set before ended is closed
 }
 
 type stats struct {
@@ -167,6 +178,7 @@ func Open(o Options) (*Spool, error) {
 		done:   make(chan struct{}),
 	}
 	s.grown = sync.NewCond(&s.mu)
+	s.answering.Store(&answering{ended: make(chan struct{})})
 	s.register()
 	if err := s.recover(); err != nil {
 		unlock()
@@ -216,9 +228,9 @@ var syncBounds = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
 func (s *Spool) ID() event.UUID { return s.id }
 
 // Append puts records on disk, all or none, and returns when they are fsynced. The errors
-// are those above, or the disk's own. It keeps nothing of the records, unless ctx ends while
-// the disk does not answer: then it returns ctx's error, the records are the spool's for
-// ever, and may be found after a restart.
+// are those above, or the disk's own. It keeps nothing of the records, unless the disk does
+// not answer for some seconds or until ctx ends: then it returns ErrHung or ctx's error, the
+// records are the spool's for ever, and may be on disk later.
 func (s *Spool) Append(ctx context.Context, records [][]byte) error {
 	bytes := int64(0)
 	for _, r := range records {
@@ -253,6 +265,7 @@ func (s *Spool) SkipTo(ctx context.Context, next uint64) error {
 const waitingMax = 64 << 20
 
 func (s *Spool) submit(ctx context.Context, records [][]byte, bytes int64, skipTo uint64) error {
+	hung := s.answering.Load().ended
 	defer s.waiting.Add(-bytes)
 	if s.waiting.Add(bytes) > waitingMax {
 		return ErrBusy
@@ -262,11 +275,13 @@ func (s *Spool) submit(ctx context.Context, records [][]byte, bytes int64, skipT
 		p = &pending{done: make(chan error, 1)}
 	}
 	p.records, p.bytes, p.skipTo = records, bytes, skipTo
-	err := s.enqueue(p)
+	err := s.enqueue(p, hung)
 	if err == nil {
 		select {
 		case err = <-p.done:
-		case <-ctx.Done(): // the writer has p still
+		case <-hung: // the writer has p still
+			return ErrHung
+		case <-ctx.Done(): // and here
 			return fmt.Errorf("wait for the disk: %w", ctx.Err())
 		}
 	}
@@ -275,12 +290,17 @@ func (s *Spool) submit(ctx context.Context, records [][]byte, bytes int64, skipT
 	return err
 }
 
-func (s *Spool) enqueue(p *pending) error {
+func (s *Spool) enqueue(p *pending, hung <-chan struct{}) error {
 	s.enter.RLock()
 	defer s.enter.RUnlock()
 	select {
 	case <-s.closed:
 		return ErrClosed
+	default:
+	}
+	select {
+	case <-hung:
+		return ErrHung
 	default:
 	}
 	select {
@@ -324,29 +344,33 @@ func (s *Spool) makeRoom() error {
 	})
 }
 
+// diskRoom goes by the figure of the last look, so that a disk that hangs holds one append,
+// not all.
 func (s *Spool) diskRoom() error {
 	if s.o.MinFree < 0 {
 		return nil
 	}
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	if time.Since(s.freeAsOf) >= s.o.DiskCheck {
+	if at := s.freeAsOf.Load(); (at == nil || time.Since(*at) >= s.o.DiskCheck) && s.looking.TryLock() {
 		free, err := diskFree(s.o.Dir)
+		if err == nil {
+			s.free.Store(free)
+			s.freeAsOf.Store(new(time.Now()))
+		}
+		s.looking.Unlock()
 		if err != nil {
 			return fmt.Errorf("read free disk space: %w", err)
 		}
-		s.free, s.freeAsOf = free, time.Now()
 	}
-	if s.free < s.o.MinFree {
-		if s.o.Keep > 0 {
-			s.freeAsOf = time.Time{} // look again: what is kept may be enough
-			if err := s.drop(func(*segment) bool { return true }); err != nil {
-				return err
-			}
+	if s.freeAsOf.Load() == nil || s.free.Load() >= s.o.MinFree {
+		return nil
+	}
+	if s.o.Keep > 0 {
+		s.freeAsOf.Store(nil) // look again: what is kept may be enough
+		if err := s.drop(func(*segment) bool { return true }); err != nil {
+			return err
 		}
-		return ErrFull
 	}
-	return nil
+	return ErrFull
 }
 
 // Bytes returns what the segments take on disk.
@@ -367,13 +391,17 @@ func (s *Spool) Durable() uint64 {
 // because of it sends it no records by which to find that the disk is well again.
 const failedFor = 5 * time.Second
 
-// hangs is how long the disk may take for one group before health says so.
+// hangs is how long the disk may take for one group. Whoever waits longer gets ErrHung, and so
+// does who comes until it has answered.
 const hangs = 5 * time.Second
 
 // Err says why the spool takes no records at present, or nil.
 func (s *Spool) Err() error {
-	if began := s.syncing.Load(); began != nil && time.Since(*began) > hangs {
-		return fmt.Errorf("the disk has not answered for %s", time.Since(*began).Round(time.Second))
+	now := s.answering.Load()
+	select {
+	case <-now.ended:
+		return fmt.Errorf("the disk has not answered for %s", time.Since(now.since).Round(time.Second))
+	default:
 	}
 	s.mu.Lock()
 	failed := s.failed
@@ -401,18 +429,19 @@ func (s *Spool) Fill() float64 {
 }
 
 // Warning says what a person ought to look at although the spool takes records: that it
-// is nearly full, that records were missing in it, or that Open found damage. It returns nil when all is well.
+// is nearly full, that records were missing in it or are kept aside, or that Open found
+// damage. It returns nil when all is well.
 func (s *Spool) Warning() error {
 	var errs []error
 	if fill := s.Fill(); fill >= warnShare {
 		errs = append(errs, fmt.Errorf("%.0f %% of %d bytes are in use", 100*fill, s.o.MaxBytes))
 	}
-	s.disk.Lock()
-	free, known := s.free, !s.freeAsOf.IsZero()
-	s.disk.Unlock()
-	if known && free < warnFree*s.o.MinFree {
+	if free := s.free.Load(); s.freeAsOf.Load() != nil && free < warnFree*s.o.MinFree {
 		errs = append(errs, fmt.Errorf("the disk has %d bytes free, at %d events are refused",
 			free, s.o.MinFree))
+	}
+	if dead, err := ListDead(s.o.Dir); err != nil || len(dead) > 0 {
+		errs = append(errs, err, fmt.Errorf("%d records that Kafka never takes are kept: see footfall spool dead", len(dead)))
 	}
 	errs = append(errs, s.found)
 	s.mu.Lock()
@@ -482,12 +511,13 @@ func (s *Spool) drop(may func(*segment) bool) error {
 	if err := s.o.disk.syncDir(s.o.Dir); err != nil {
 		return err
 	}
+	var errs []error
 	for _, g := range gone {
-		if err := g.letGo(s.o.disk); err != nil {
-			return fmt.Errorf("let go of spool segment: %w", err)
+		if err := g.letGo(s.o.disk); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("let go of spool segment: %w", err))
 		}
 	}
-	return s.o.disk.syncDir(s.o.Dir)
+	return errors.Join(append(errs, s.o.disk.syncDir(s.o.Dir))...)
 }
 
 // closeMax is how long Close waits for the disk.

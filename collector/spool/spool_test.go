@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,9 +158,11 @@ func TestUnfinishedEndIsCutAndTheRestKept(t *testing.T) {
 	tails := map[string]func([]byte) []byte{
 		"half a record":            func(b []byte) []byte { return b[:len(b)-commitSize-9] },
 		"records without a commit": func(b []byte) []byte { return b[:len(b)-commitSize] },
-		"half a commit":            func(b []byte) []byte { return b[:len(b)-5] },
-		"commit with a wrong crc":  func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
-		"garbage":                  func([]byte) []byte { return []byte("\x10\x00\x00\x00garbage garbage") },
+		"half a commit":            func(b []byte) []byte { return b[:len(b)-commitSize/2] },
+		"commit that fits nothing": func(b []byte) []byte {
+			return append(b[:len(b)-commitSize], bytes.Repeat([]byte{0xaa}, commitSize)...)
+		},
+		"garbage": func([]byte) []byte { return []byte("\x10\x00\x00\x00garbage garbage") },
 	}
 	for name, tail := range tails {
 		t.Run(name, func(t *testing.T) {
@@ -493,19 +497,79 @@ func TestKillWhileASegmentIsMadeDoesNoHarm(t *testing.T) {
 	}
 }
 
-func TestDamagedCommitFrameCostsItsOwnGroupOnly(t *testing.T) {
+func TestADamagedByteOfACommitFrameCostsNothing(t *testing.T) {
+	t.Parallel()
+	size := int64(recordHead+len(payload(1))) + commitSize
+	for _, group := range []int64{2, 10} { // in the middle, and the very last, which Open would cut
+		for at := range int64(commitSize) {
+			o := options(t.TempDir())
+			s := open(t, o)
+			add(t, s, 1, 10)
+			crash(t, s)
+			flip(t, segmentPath(o.Dir, 1), headerSize+group*size-commitSize+at)
+			s = open(t, o)
+			add(t, s, 11, 12)
+			if got := readTo(t, s, 1, 12); !slices.Equal(got, upTo(1, 12)) {
+				t.Errorf("group %d, byte %d of its frame: read %v", group, at, got)
+			}
+			if n := s.stats.missing.Get() + s.stats.cut.Get(); n != 0 {
+				t.Errorf("group %d, byte %d of its frame: %d missing or cut", group, at, n)
+			}
+			s.Close()
+		}
+	}
+}
+
+func TestACommitFrameThatFitsNothingCostsItsOwnGroupOnly(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())
 	s := open(t, o)
 	add(t, s, 1, 10)
 	group := int64(recordHead + len(payload(1)) + commitSize)
-	flip(t, s.segments[0].path, headerSize+2*group-5) // in the commit frame of the second
+	for _, at := range []int64{5, 1} { // its length and checksum
+		flip(t, s.segments[0].path, headerSize+2*group-at)
+	}
 	want := slices.Delete(upTo(1, 10), 1, 2)
 	if got := readTo(t, s, 1, 10); !slices.Equal(got, want) {
 		t.Errorf("read %v, want %v", got, want)
 	}
 	if n := s.stats.missing.Get(); n != 1 {
 		t.Errorf("counted %d missing, want 1", n)
+	}
+}
+
+func TestFilesRemovedWhileTheyAreInUseAreStillRead(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	add(t, s, 1, 60)
+	paths, _ := filepath.Glob(filepath.Join(o.Dir, "*.seg"))
+	if len(paths) < 2 {
+		t.Fatalf("only %v", paths)
+	}
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readTo(t, s, 1, 60); !slices.Equal(got, upTo(1, 60)) {
+		t.Errorf("read %v", got)
+	}
+	time.Sleep(1100 * time.Millisecond) // the writer looks once a second
+	add(t, s, 61, 63)
+	if got := readTo(t, s, 1, 63); !slices.Equal(got, upTo(1, 63)) {
+		t.Errorf("read %v", got)
+	}
+	if n := s.stats.missing.Get(); n != 0 {
+		t.Errorf("counted %d missing", n)
+	}
+	if err := s.Release(61); err != nil {
+		t.Errorf("Release: %v", err)
+	}
+	crash(t, s)
+	s = open(t, o)
+	if got := readTo(t, s, 61, 63); !slices.Equal(got, upTo(61, 63)) {
+		t.Errorf("after a restart: %v", got)
 	}
 }
 
@@ -522,6 +586,9 @@ func TestSpoolOfOneSegmentIsRefused(t *testing.T) {
 func TestDeadRecordIsKept(t *testing.T) {
 	t.Parallel()
 	s := open(t, options(t.TempDir()))
+	if err := s.Warning(); err != nil {
+		t.Errorf("without one: %v", err)
+	}
 	for range 2 { // again after a restart of the forwarder
 		if err := s.KeepDead(7, []byte(`{"a":1}`)); err != nil {
 			t.Fatal(err)
@@ -530,6 +597,9 @@ func TestDeadRecordIsKept(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(s.o.Dir, "dead", s.ID().String()+"-7.json"))
 	if err != nil || string(b) != "{\"a\":1}\n" {
 		t.Errorf("%q, %v", b, err)
+	}
+	if err := s.Warning(); err == nil || !strings.HasPrefix(err.Error(), "1 records that Kafka never takes are kept") {
+		t.Errorf("health: %v", err)
 	}
 }
 

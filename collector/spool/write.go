@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"runtime"
 	"time"
 
@@ -43,14 +46,20 @@ func (s *Spool) write() {
 }
 
 func (s *Spool) answer(batch []*pending, buf []byte) (err error) {
-	if next := batch[0].skipTo; next > 0 {
-		_, err = s.roll(next)
-	} else {
-		err = s.commit(batch, buf)
-	}
+	err = s.bounded(func() error {
+		if next := batch[0].skipTo; next > 0 {
+			_, err := s.roll(next)
+			return err
+		}
+		return s.commit(batch, buf)
+	})
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	well := s.failed == nil
 	s.failed, s.failedAt = err, time.Now()
+	s.mu.Unlock()
+	if well && err != nil && !errors.Is(err, ErrFull) {
+		s.o.Logger.Error("spool takes no records", "err", err)
+	}
 	return err
 }
 
@@ -92,7 +101,7 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 		records += len(p.records)
 	}
 	b = appendCommit(b, seq-1)
-	if active.broken || active.end+int64(len(b)) > s.o.SegmentBytes {
+	if active.broken || active.end+int64(len(b)) > s.o.SegmentBytes || s.removed(active) {
 		next, err := s.roll(first)
 		if err != nil {
 			return err
@@ -100,10 +109,7 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 		active = next
 	}
 	started := time.Now()
-	s.syncing.Store(&started)
-	err := writeAndSync(active, b)
-	s.syncing.Store(nil)
-	if err != nil {
+	if err := writeAndSync(active, b); err != nil {
 		s.abandon(active, err, seq)
 		return err
 	}
@@ -118,6 +124,40 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 	active.last, s.durable = seq-1, seq-1
 	s.grown.Broadcast()
 	return nil
+}
+
+// bounded does something to the disk. When that takes too long those who wait are sent away,
+// and so is who comes, until it is through.
+func (s *Spool) bounded(do func() error) error {
+	now, began := s.answering.Load(), time.Now()
+	timer := time.AfterFunc(hangs, func() {
+		s.o.Logger.Error("the disk of the spool does not answer", "for", hangs)
+		now.since = began
+		close(now.ended)
+	})
+	err := do()
+	if !timer.Stop() {
+		<-now.ended
+		s.o.Logger.Info("the disk of the spool answers again", "after", time.Since(began))
+		s.answering.Store(&answering{ended: make(chan struct{})})
+	}
+	return err
+}
+
+// removed looks once a second whether the file being written is there still: what goes into
+// one that has no name is gone with the process.
+func (s *Spool) removed(active *segment) bool {
+	if time.Since(s.looked) < time.Second {
+		return false
+	}
+	s.looked = time.Now()
+	_, err := os.Stat(active.path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	s.o.Logger.Error("somebody removed the spool segment being written: it is forwarded while this "+
+		"process lives", "path", active.path, "records_to", active.last)
+	return true
 }
 
 func writeAndSync(g *segment, b []byte) error {

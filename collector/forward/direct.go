@@ -205,19 +205,22 @@ func makeTopic(ctx context.Context, client *kafka.Client, topic string, partitio
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	admin := kadm.NewClient(client.Client)
-	topics, err := admin.ListTopics(ctx, topic)
-	if err == nil && topics.Has(topic) {
-		return topics[topic].ID, nil
+	for {
+		topics, err := admin.ListTopics(ctx, topic)
+		if err == nil && topics.Has(topic) {
+			return topics[topic].ID, nil
+		}
+		resp, err := admin.CreateTopic(ctx, partitions, -1, nil, topic)
+		if err == nil {
+			err = resp.Err
+		}
+		switch {
+		case err == nil:
+			return resp.ID, nil
+		case errors.Is(err, kerr.TopicAlreadyExists): // made beside us: the next look tells its id
+			pause(ctx, 100*time.Millisecond)
+		default:
+			return id, fmt.Errorf("make topic %s: %w", topic, client.Explain(err))
+		}
 	}
-	resp, err := admin.CreateTopic(ctx, partitions, -1, nil, topic)
-	if err == nil {
-		err = resp.Err
-	}
-	if errors.Is(err, kerr.TopicAlreadyExists) {
-		return id, nil // made beside us: the next look tells its id
-	}
-	if err != nil {
-		return id, fmt.Errorf("make topic %s: %w", topic, client.Explain(err))
-	}
-	return resp.ID, nil
 }

@@ -93,8 +93,8 @@ type Forwarder struct {
 }
 
 type stats struct {
-	forwarded, restarts, dead *metrics.Counter
-	ackSeconds                *metrics.PrometheusHistogram
+	forwarded, restarts, dead, anew *metrics.Counter
+	ackSeconds                      *metrics.PrometheusHistogram
 }
 
 // New makes a forwarder and its Kafka client. It does not connect: Run does.
@@ -132,6 +132,7 @@ func (f *Forwarder) register() {
 		forwarded:  m.NewCounter("footfall_forwarded_total"),
 		restarts:   m.NewCounter("footfall_forward_restarts_total"),
 		dead:       m.NewCounter("footfall_forward_dead_total"),
+		anew:       m.NewCounter("footfall_forward_topics_made_anew_total"),
 		ackSeconds: m.NewPrometheusHistogram("footfall_forward_ack_seconds"),
 	}
 	m.NewGauge("footfall_forward_window_records", func() float64 {
@@ -263,6 +264,7 @@ func (f *Forwarder) begin(abort context.CancelCauseFunc, topicID [16]byte) (from
 	defer f.mu.Unlock()
 	if topicID != f.topicID {
 		if f.topicID != ([16]byte{}) {
+			f.stats.anew.Inc()
 			f.o.Logger.Error("the topic was made anew: what the former one held and nobody had read is gone; "+
 				"footfall spool replay sends again what is still kept", "topic", f.o.Topic)
 		}

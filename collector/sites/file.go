@@ -16,6 +16,7 @@ type Source struct {
 	path string // "" for names given once
 	log  *slog.Logger
 	read []byte // what the list, or the error, came from
+	seen []byte // at the last look, when it was something else
 	list atomic.Pointer[List]
 	err  atomic.Pointer[error]
 }
@@ -76,6 +77,10 @@ func (s *Source) Run(ctx context.Context) {
 func (s *Source) reload() {
 	b, err := os.ReadFile(s.path)
 	if err == nil && s.read != nil && bytes.Equal(b, s.read) {
+		return
+	}
+	if s.Current() != nil && !bytes.Equal(b, s.seen) {
+		s.seen = b // it may be half written: a change counts when it has stood for one look
 		return
 	}
 	s.read = b // nil when it could not be read: the same file may come back

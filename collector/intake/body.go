@@ -17,7 +17,8 @@ import (
 const (
 	// bodyBytesFirst is the room that a body has at first, and most have in the end.
 	bodyBytesFirst = 4 << 10
-	// bodiesBytesMax is what all larger bodies together may take at a time.
+	// bodiesBytesMax is what all larger bodies together may take at a time; those of pages, which
+	// anybody can send, half of it.
 	bodiesBytesMax = 64 << 20
 	// drainedBytes of a body that nobody read fasthttp reads behind the answer.
 	drainedBytes = 256 << 10
@@ -137,8 +138,11 @@ func (p *bodies) fill(b *body, r io.Reader, limit int) error {
 // grow makes room for four times what has arrived, and for no more than a byte beyond
 // limit, which tells that it was passed.
 func (p *bodies) grow(b *body, limit int) bool {
-	size := min(4*cap(b.bytes), limit+1)
-	if p.held.Add(int64(size)) > bodiesBytesMax {
+	size, most := min(4*cap(b.bytes), limit+1), int64(bodiesBytesMax)
+	if limit <= BodyBytesMax {
+		most /= 2
+	}
+	if p.held.Add(int64(size)) > most {
 		p.held.Add(-int64(size))
 		return false
 	}

@@ -47,20 +47,28 @@ func (d *Decoder) envelope(bytes int) *Envelope {
 	if !ok {
 		env = &Envelope{}
 	}
-	env.text.b = make([]byte, 0, bytes+derived)
+	if cap(env.text.b) < bytes+derived {
+		env.text.b = make([]byte, 0, bytes+derived)
+	}
 	env.common.text = &env.text
 	return env
 }
 
-// Release lets the decoder use an envelope again. Its events must not be used after
-// that; their texts stay as they are. Without a Release it is garbage like any other.
+// Release lets the decoder use an envelope again. Neither its events nor their texts must
+// be used after that: whoever keeps one copies it. Without a Release it is garbage like any
+// other.
 func (d *Decoder) Release(env *Envelope) {
-	const kept = 64 // events; more would keep the memory of one large request for ever
-	if cap(env.Events) > kept {
+	// More would keep the memory of one large request for ever.
+	const events, texts = 64, 16 << 10
+	if cap(env.Events) > events {
 		env.Events, env.Indexes = nil, nil
 	}
+	spoil(env.text.b)
+	if cap(env.text.b) > texts {
+		env.text.b = nil
+	}
 	clear(env.Events[:cap(env.Events)])
-	*env = Envelope{Events: env.Events[:0], Indexes: env.Indexes[:0]}
+	*env = Envelope{Events: env.Events[:0], Indexes: env.Indexes[:0], text: text{env.text.b[:0]}}
 	d.envelopes.Put(env)
 }
 
@@ -109,10 +117,20 @@ func (env *Envelope) read(root *fastjson.Value) (*Envelope, *Refusal) {
 		if r := common.check(); r != nil {
 			return nil, r
 		}
-		env.Events, env.Indexes = append(env.Events, *common), append(env.Indexes, 0)
+		env.add()
+		env.Indexes = append(env.Indexes, 0)
 		return env, nil
 	}
 	return env, env.fill(events)
+}
+
+// add appends a copy of the common fields. An append would make another one on the stack,
+// which holds some thousand connections' worth of them.
+func (env *Envelope) add() *Event {
+	n := len(env.Events)
+	env.Events = slices.Grow(env.Events, 1)[:n+1]
+	env.Events[n] = env.common
+	return &env.Events[n]
 }
 
 func (env *Envelope) fill(events *fastjson.Value) *Refusal {
@@ -132,8 +150,7 @@ func (env *Envelope) fill(events *fastjson.Value) *Refusal {
 	}
 	env.Events, env.Indexes = slices.Grow(env.Events, len(list)), slices.Grow(env.Indexes, len(list))
 	for i, v := range list {
-		env.Events = append(env.Events, env.common)
-		e := &env.Events[len(env.Events)-1]
+		e := env.add()
 		r := e.decodeClient(v)
 		if r == nil && seen[e.EventID] {
 			r = refuse(BadEventID, "event_id is that of an earlier event of the envelope")

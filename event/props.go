@@ -84,7 +84,7 @@ func appendObject(b []byte, o *fastjson.Object, depth int) ([]byte, *Refusal) {
 		return b, refuse(PropsTooLarge, fmt.Sprintf("props have %d keys in one object, at most %d fit",
 			o.Len(), PropsKeysMax))
 	}
-	var room [PropsKeysMax]member
+	var room [16]member // more are rare, and this stack is one of thousands
 	members := room[:0]
 	o.Visit(func(k []byte, v *fastjson.Value) {
 		// Cleaned first: two keys that would be stored as one are one, and a limit

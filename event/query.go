@@ -68,7 +68,8 @@ func (d *Decoder) Query(query []byte) (*Envelope, *Refusal) {
 		return nil, r
 	}
 	env.Site = e.Site
-	env.Events, env.Indexes = append(env.Events, *e), append(env.Indexes, 0)
+	env.add()
+	env.Indexes = append(env.Indexes, 0)
 	return env, nil
 }
 

@@ -3,8 +3,9 @@ package event
 import "unsafe"
 
 // text is the memory that the texts of one request's events share, so that they cost
-// one allocation together. What it has given out is never written again and lives as
-// long as somebody refers to it. The zero value is ready; it is not for concurrent use.
+// one allocation together, or none in an envelope that is used again. What it has given out
+// is not written before the envelope's Release. The zero value is ready; it is not for
+// concurrent use.
 type text struct{ b []byte }
 
 // keep returns a copy of s.

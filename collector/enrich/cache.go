@@ -1,6 +1,9 @@
 package enrich
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // agentsMax is how many user agents one generation of the cache holds. A site sees
 // a few thousand in a day; a sender that makes up new ones costs at most two
@@ -21,7 +24,7 @@ func newAgentCache(max int) *agentCache {
 }
 
 // get returns the parsed agent, parsing it when it is new. The result is shared
-// and must not be changed.
+// and must not be changed. It refers to a copy of text, which is the request's.
 func (c *agentCache) get(text string) *agent {
 	c.mu.RLock()
 	a, ok := c.young[text]
@@ -32,6 +35,7 @@ func (c *agentCache) get(text string) *agent {
 	if ok {
 		return a
 	}
+	text = strings.Clone(text)
 	if a == nil {
 		a = parseAgent(text)
 	}

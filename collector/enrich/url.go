@@ -29,7 +29,7 @@ func setPlace(e *event.Event, more []string) {
 		e.Query = e.Clean("query", query)
 		e.URL = e.Clean("url", a.base)
 		if query != "" {
-			var room [1024]byte
+			var room [256]byte
 			e.URL = e.Clean("url", e.Keep(append(append(append(room[:0], e.URL...), '?'), query...)))
 		}
 	} else {
@@ -79,7 +79,7 @@ func withoutQuery(s string) string {
 // cleanQuery returns the kept pairs of a query in their order, as they were
 // written, and tells the event what the others say.
 func cleanQuery(e *event.Event, raw string, more []string) string {
-	var room [512]byte
+	var room [256]byte
 	kept := room[:0]
 	all := true
 	for pair, rest := "", raw; rest != ""; {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"footfall/event"
 )
@@ -100,4 +101,16 @@ func FuzzUserAgent(f *testing.F) {
 			t.Error("browser is not valid UTF-8")
 		}
 	})
+}
+
+func TestTheCacheKeepsACopyOfAnAgent(t *testing.T) {
+	t.Parallel()
+	const lynx = "Lynx/2.8.9rel.1 libwww-FM/2.14"
+	c := newAgentCache(2)
+	request := []byte(lynx)
+	first := c.get(unsafe.String(&request[0], len(request)))
+	clear(request) // the next request's
+	if again := c.get(lynx); again != first || again.browser != "Lynx" {
+		t.Errorf("the cache has %+v, then %+v", first, again)
+	}
 }

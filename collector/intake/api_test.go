@@ -93,7 +93,7 @@ func TestAServerSetsAddressAgentAndTime(t *testing.T) {
 	t.Parallel()
 	s, kept, secret := newAPIServer(t)
 	var facts []Facts
-	s.options.Enrich = func(_ *event.Event, f Facts) { facts = append(facts, f) }
+	s.options.Enrich = func(_ *event.Event, f Facts) { facts = append(facts, f.kept()) }
 	at := now.Add(-72 * time.Hour)
 	resp := apiCase{body: fmt.Sprintf(`[{"ip":"192.0.2.9","user_agent":"Lynx","occurred_at":%d},{}]`,
 		at.UnixMilli())}.request(secret).send(s)

@@ -122,10 +122,16 @@ func TestADryRunStoresNothingAndShowsTheEvents(t *testing.T) {
 	}
 }
 
+// kept returns a copy that outlives the request.
+func (f Facts) kept() Facts {
+	f.UserAgent, f.AcceptLanguage = strings.Clone(f.UserAgent), strings.Clone(f.AcceptLanguage)
+	return f
+}
+
 func TestFactsComeFromTheRequest(t *testing.T) {
 	t.Parallel()
 	var got Facts
-	s, _ := newTestServer(func(o *Options) { o.Enrich = func(_ *event.Event, f Facts) { got = f } })
+	s, _ := newTestServer(func(o *Options) { o.Enrich = func(_ *event.Event, f Facts) { got = f.kept() } })
 	r := post(`{"site":"shop"}`, "User-Agent", "Lynx", "Accept-Language", "de", "Sec-GPC", "1", "DNT", "1")
 	r.peer = "::ffff:192.0.2.7"
 	r.send(s)

@@ -122,9 +122,11 @@ async function serve(t, folders) {
     const page = scene?.pages[path];
     if (typeof page === 'function') return page(request, response, scene);
     const found = page !== undefined;
-    const { status = found ? 200 : 404, headers, ...rest } = typeof page === 'string' ? { body: page } : page ?? {};
-    response.writeHead(status, { 'Content-Type': 'text/html; charset=utf-8', ...headers });
-    return response.end(found ? rest.html ?? html(scene, rest, path) : 'not found');
+    const { status = found ? 200 : 404, headers, delay = 0, ...rest } = typeof page === 'string' ? { body: page } : page ?? {};
+    setTimeout(() => {
+      response.writeHead(status, { 'Content-Type': 'text/html; charset=utf-8', ...headers });
+      response.end(found ? rest.html ?? html(scene, rest, path) : 'not found');
+    }, delay);
   });
   await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
   atEnd(t, () => {

@@ -117,7 +117,7 @@ footfall.use(({ before }) => {
     observers.map((take) => take());
     until(time);
     if (time < ended) ended = time;
-    if (views < 2) vitals.ttfb = Math.max(0, responseStart - shown);
+    if (views < 2 && responseStart) vitals.ttfb = Math.max(0, responseStart - shown);
     // The slowest of all, but for one of each fifty.
     const happened = count() - answered;
     const slow = Object.values(interactions).sort((a, b) => b - a);

@@ -573,6 +573,28 @@ func TestFilesRemovedWhileTheyAreInUseAreStillRead(t *testing.T) {
 	}
 }
 
+// The next segment must not have the name of the one that is let go.
+func TestAnEmptySegmentThatWasRemovedTakesNoOtherWithIt(t *testing.T) {
+	t.Parallel()
+	o := options(t.TempDir())
+	s := open(t, o)
+	if err := os.Remove(segmentPath(o.Dir, 1)); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, 2, 3) // number 1 is left out, with its name
+	if err := s.Release(2); err != nil {
+		t.Fatal(err)
+	}
+	crash(t, s)
+	s = open(t, o)
+	if got := readTo(t, s, 2, 3); !slices.Equal(got, upTo(2, 3)) {
+		t.Errorf("after a restart: %v", got)
+	}
+	if n := s.stats.missing.Get(); n != 0 {
+		t.Errorf("counted %d missing", n)
+	}
+}
+
 func TestSpoolOfOneSegmentIsRefused(t *testing.T) {
 	t.Parallel()
 	o := options(t.TempDir())

@@ -89,7 +89,13 @@ func (s *Spool) gather(first *pending) (batch []*pending, carry *pending) {
 
 func (s *Spool) commit(batch []*pending, buf []byte) error {
 	s.mu.Lock()
-	active, seq := s.segments[len(s.segments)-1], max(s.next, s.durable+1)
+	active := s.segments[len(s.segments)-1]
+	s.mu.Unlock()
+	if !active.broken && s.removed(active) {
+		s.giveUp(active.first)
+	}
+	s.mu.Lock()
+	seq := max(s.next, s.durable+1)
 	s.mu.Unlock()
 	b := buf[:0]
 	first, records := seq, 0
@@ -101,7 +107,7 @@ func (s *Spool) commit(batch []*pending, buf []byte) error {
 		records += len(p.records)
 	}
 	b = appendCommit(b, seq-1)
-	if active.broken || active.end+int64(len(b)) > s.o.SegmentBytes || s.removed(active) {
+	if active.broken || active.end+int64(len(b)) > s.o.SegmentBytes {
 		next, err := s.roll(first)
 		if err != nil {
 			return err
@@ -202,21 +208,21 @@ func (s *Spool) roll(first uint64) (*segment, error) {
 	if unused != nil {
 		// One without a record, as each failed group leaves behind: no watermark would
 		// ever get past it, and they would fill the spool.
-		if err := unused.letGo(s.o.disk); err != nil {
+		if err := unused.letGo(s.o.disk); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.o.Logger.Warn("left an unused spool segment behind", "path", unused.path, "err", err)
 		}
 	}
 	return g, nil
 }
 
-// giveUp is for a segment that could not be made. Its file may be there after all, at
-// the next start: its header then ends the segment before it, which hence must not grow,
-// and its name must not be wanted again.
+// giveUp is for a segment that could not be made, or was removed. Its file may be there after
+// all, at the next start: its header then ends the segment before it, which hence must not
+// grow, and its name must not be wanted again, nor be that of two segments.
 func (s *Spool) giveUp(first uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segments[len(s.segments)-1].broken = true
-	s.next = first + 1
+	s.next = max(s.next, first+1)
 }
 
 // abandon leaves a file that could not be written or fsynced; the next group begins

@@ -113,6 +113,13 @@ func TestAChangedFileIsReadAgainAndABadOneIsNot(t *testing.T) {
 		if look(); s.Current().Get("blog") == nil {
 			t.Error("the new site is not known")
 		}
+		write("sites:\n  shop:") // an editor is not through with it
+		<-time.After(every)
+		synctest.Wait()
+		write("sites:\n  shop:\n  blog:")
+		if s.Current().Get("blog") == nil {
+			t.Error("half a file is in force")
+		}
 		write("sites:\n  shop:\n    ip: all")
 		if look(); s.Current().Get("blog") == nil || s.Err() == nil ||
 			!strings.Contains(s.Err().Error(), "line 3") {

@@ -225,7 +225,7 @@ func TestFailedDeliveryBeginsAgainAndLosesNothing(t *testing.T) {
 func TestADeletedTopicIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	c, l := broker(t), &log{n: 10, grown: make(chan *log, 2)}
-	start(t, c, l, false, 0)
+	f, _ := start(t, c, l, false, 0)
 	l.wait(t, 11)
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
 	if err != nil {
@@ -241,6 +241,9 @@ func TestADeletedTopicIsMadeAgain(t *testing.T) {
 	l.wait(t, 31)
 	if _, total := consume(t, c, 20); total != 20 {
 		t.Errorf("%d records for 20", total)
+	}
+	if n := f.stats.anew.Get(); n != 1 {
+		t.Errorf("counted %d topics made anew, want 1", n)
 	}
 }
 

@@ -165,6 +165,20 @@ func TestABodyThatEndsEarlyIsRefused(t *testing.T) {
 	}
 }
 
+func TestPagesLeaveRoomForServers(t *testing.T) {
+	t.Parallel()
+	s, _, secret := newAPIServer(t)
+	s.bodies.held.Store(bodiesBytesMax / 2)
+	large := strings.Repeat(" ", BodyBytesMax/2)
+	if r := s.bodies.fill(s.bodies.get(), strings.NewReader(large), BodyBytesMax); r != ErrBusy {
+		t.Errorf("a page's body: %v, want ErrBusy", r)
+	}
+	c := apiCase{body: zipped(large + "{}"), headers: []string{"Content-Encoding", "gzip"}}
+	if resp := c.request(secret).send(s); resp.StatusCode() != 200 {
+		t.Errorf("a server's: %d %s", resp.StatusCode(), resp.Body())
+	}
+}
+
 // A gzipped body counts as what comes out of it.
 func TestBodiesOfServersAreBoundedToo(t *testing.T) {
 	t.Parallel()

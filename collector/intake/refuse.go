@@ -165,6 +165,6 @@ func (s *Server) appendRefusal(err error) *event.Refusal {
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 		return refusal(event.ShuttingDown, "the collector is stopping: send again")
 	}
-	// Whoever keeps records logs why, once; this is once an event.
+	// Health says why; a line of the log would be one an event.
 	return refusal(event.SpoolFailed, "the collector could not store the events: send again later")
 }

@@ -78,6 +78,21 @@ test("what could not be sent is kept until it is, by the next page, with the sam
   assert.deepEqual(on.entries(), []);
 });
 
+test("what was sent before the outbox was there is kept when it fails again", async (t) => {
+  const on = disk();
+  const seen = await page(t, { localStorage: on.stored, data: { ext: "outbox" }, answer: away });
+  const id = uuid();
+  seen.add({ event_id: id, type: "custom" });
+  seen.exit(); // a tab that is put away waits for no extension
+  await seen.tick();
+  await fail(seen);
+  await import(`../src/ext/outbox.js?${Math.random()}`);
+  assert.deepEqual(on.entries(), []);
+  await seen.tick(2000);
+  await fail(seen);
+  assert.deepEqual(on.entries(), [`footfall shop ${id}`]);
+});
+
 test("what is left while the collector asks to wait, or without a network, is kept", async (t) => {
   for (const [answer, onLine] of [[() => ({ status: 503 }), true], [away, false]]) {
     t.mock.timers.reset();

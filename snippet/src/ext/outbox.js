@@ -79,8 +79,11 @@ guard(() =>
     // pending is what nobody has answered for, the newest of it; failing says that the last try
     // was in vain.
     const pending = new Set();
+    const met = new WeakSet();
     let failing = false;
-    core.before.push((event) => {
+    function watch(event) {
+      if (met.has(event)) return;
+      met.add(event);
       const { callback } = event;
       pending.add(event);
       if (pending.size > HELD) pending.delete(pending.values().next().value);
@@ -89,7 +92,8 @@ guard(() =>
         if (taken) failing = false;
         if (callback) callback(taken);
       };
-    });
+    }
+    core.before.push(watch);
 
     // keep writes what is tried again later, the newest first: room may run out.
     function keep() {
@@ -134,9 +138,11 @@ guard(() =>
           changed();
         },
       },
-      // What the core could not send.
+      // What the core could not send. Events that went out before this file was here, because the
+      // page was put away, are met here first.
       held: {
-        set() {
+        set(batch) {
+          batch.map(watch);
           failing = true;
           stored(keep);
         },

@@ -29,13 +29,18 @@ func (s *Store) keep(ctx context.Context) {
 // is tried again the next time.
 func (s *Store) tidy(ctx context.Context, now time.Time) {
 	s.forgetDays()
+	var untidy []error
 	for _, step := range []func(context.Context, time.Time) error{
 		func(ctx context.Context, now time.Time) error { return s.ensureDays(ctx, daysAround(now)) },
 		s.drain, s.expire, s.fold,
 	} {
 		if err := step(ctx, now); err != nil && ctx.Err() == nil {
 			s.log.Warn("tables are not all tidy", "err", err)
+			untidy = append(untidy, err)
 		}
+	}
+	if err := errors.Join(untidy...); ctx.Err() == nil {
+		s.untidy.Store(&err)
 	}
 	if err := s.inspect(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("database is not checked", "err", err)
@@ -68,10 +73,14 @@ func (s *Store) inspect(ctx context.Context) error {
 }
 
 // Warning says what endangers stored events: settings of the server, rows without a
-// partition. Nil when nothing does. As of the last look, ten minutes ago at most.
+// partition; and what of tidying failed, such as retention. Nil when all is well. As of the
+// last look, ten minutes ago at most.
 func (s *Store) Warning() error {
-	if w := s.warning.Load(); w != nil {
-		return *w
+	var list []error
+	for _, w := range []*error{s.warning.Load(), s.untidy.Load()} {
+		if w != nil {
+			list = append(list, *w)
+		}
 	}
-	return nil
+	return errors.Join(list...)
 }

@@ -77,7 +77,8 @@ type Store struct {
 	staging atomic.Int32
 
 	retention func() (Retention, error)
-	warning   atomic.Pointer[error]
+	warning   atomic.Pointer[error] // of inspect
+	untidy    atomic.Pointer[error] // of tidy, the last time
 
 	stop context.CancelFunc
 	done sync.WaitGroup

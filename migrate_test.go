@@ -32,6 +32,10 @@ func TestDryRunPrintsWhatRuns(t *testing.T) {
 	if status, out := command(t, "migrate", "--database-url", other); status != exitOK || !strings.HasPrefix(out, "applied 001_events.sql\n") {
 		t.Errorf("status %d, printed %q", status, out)
 	}
+	latin := pgtest.New(t, "encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'")
+	if status, out := command(t, "migrate", "--database-url", latin); status != exitProblem || !strings.Contains(out, "encoding is LATIN1") {
+		t.Errorf("a database of LATIN1: status %d, printed %q", status, out)
+	}
 	if status, _ := command(t, "migrate"); status != exitUsage {
 		t.Errorf("without a database: status %d", status)
 	}

@@ -10,6 +10,7 @@ import (
 // Report is what Check found.
 type Report struct {
 	Version           string // of the server, such as "15.18"
+	Encoding          string // of the database, such as "UTF8"
 	Fsync             bool
 	FullPageWrites    bool
 	SynchronousCommit string // a value of the setting of that name
@@ -40,6 +41,11 @@ func (r *Report) Problems() []string {
 	if r.SynchronousCommit == "off" {
 		list = append(list, "synchronous_commit is off: the sink turns it on for its own commits")
 	}
+	if r.Encoding == sqlASCII {
+		list = append(list, "encoding is SQL_ASCII: events are stored as the UTF-8 they are, but length, lower "+
+			"and like see bytes, and what other programs write is not checked; "+
+			"move to a database made with createdb NAME -E UTF8 -T template0")
+	}
 	if r.Migrations < r.MigrationsWanted {
 		list = append(list, fmt.Sprintf("schema is at migration %d, this program knows %d: run footfall migrate",
 			r.Migrations, r.MigrationsWanted))
@@ -57,7 +63,7 @@ func (r *Report) Problems() []string {
 const checkSQL = `with days as (
 	select c.relname from pg_partition_tree('footfall.events') t
 	join pg_class c on c.oid = t.relid where t.isleaf and c.relname ~ '^events_[0-9]{8}$')
-select current_setting('server_version'), current_setting('fsync')::bool,
+select current_setting('server_version'), current_setting('server_encoding'), current_setting('fsync')::bool,
 	current_setting('full_page_writes')::bool, current_setting('synchronous_commit'),
 	(select version from footfall.schema_version),
 	(select count(*) from (select from footfall.events limit $1) x),
@@ -70,8 +76,8 @@ func (s *Store) Check(ctx context.Context) (*Report, error) {
 	r := &Report{MigrationsWanted: migrationsWanted()}
 	const exactMax = 100_000
 	var oldest, newest *string
-	err := s.pool.QueryRow(ctx, checkSQL, exactMax+1, StrayRowsMax).Scan(&r.Version, &r.Fsync, &r.FullPageWrites,
-		&r.SynchronousCommit, &r.Migrations, &r.Events, &r.DeadLetters, &r.StrayRows,
+	err := s.pool.QueryRow(ctx, checkSQL, exactMax+1, StrayRowsMax).Scan(&r.Version, &r.Encoding, &r.Fsync,
+		&r.FullPageWrites, &r.SynchronousCommit, &r.Migrations, &r.Events, &r.DeadLetters, &r.StrayRows,
 		&oldest, &newest)
 	if err != nil {
 		return nil, fmt.Errorf("check database: %w", err)

@@ -16,6 +16,7 @@ func TestWhatMayForgetCommitsIsFlagged(t *testing.T) {
 	for word, r := range map[string]Report{
 		"fsync is off":              {FullPageWrites: true, SynchronousCommit: "on"},
 		"full_page_writes is off":   {Fsync: true, SynchronousCommit: "local"},
+		"encoding is SQL_ASCII":     {Fsync: true, FullPageWrites: true, SynchronousCommit: "on", Encoding: "SQL_ASCII"},
 		"synchronous_commit is off": {Fsync: true, FullPageWrites: true, SynchronousCommit: "off"},
 	} {
 		if list := r.Problems(); len(list) != 1 || !strings.HasPrefix(list[0], word) {

@@ -36,16 +36,37 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if params["application_name"] == "" {
 		params["application_name"] = "footfall"
 	}
+	// What we send is UTF-8, whatever the URL, the role or the database have as their own.
+	params["client_encoding"] = "UTF8"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := checkEncoding(ctx, pool); err != nil {
 		pool.Close()
-		return nil, unreachable(err)
+		return nil, err
 	}
 	return pool, nil
 }
+
+// checkEncoding refuses a database that has no characters for most of the world's text:
+// every title in Russian would be a dead letter. SQL_ASCII takes UTF-8 as it comes; see
+// Report.Problems.
+func checkEncoding(ctx context.Context, pool *pgxpool.Pool) error {
+	var encoding string
+	err := pool.QueryRow(ctx, "select current_setting('server_encoding')").Scan(&encoding)
+	switch {
+	case err != nil:
+		return unreachable(err)
+	case encoding != "UTF8" && encoding != sqlASCII:
+		return fmt.Errorf("the database's encoding is %s, which cannot hold every text: "+
+			"make another with createdb NAME -E UTF8 -T template0", encoding)
+	}
+	return nil
+}
+
+// sqlASCII is the encoding that means none.
+const sqlASCII = "SQL_ASCII"
 
 // unreachable wraps an error of connecting, with what to do where that is known.
 func unreachable(err error) error {

@@ -17,8 +17,8 @@ import (
 )
 
 // New makes an empty database, dropped at the end of the test, and returns its
-// URL. Without TEST_DATABASE_URL it skips the test.
-func New(t testing.TB) string {
+// URL. Options are those of CREATE DATABASE. Without TEST_DATABASE_URL it skips the test.
+func New(t testing.TB, options ...string) string {
 	t.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
 	if server == "" {
@@ -29,7 +29,7 @@ func New(t testing.TB) string {
 		t.Fatalf("read TEST_DATABASE_URL: %v", err)
 	}
 	name := "test_" + strings.ReplaceAll(event.NewUUID(time.Now()).String(), "-", "")
-	Exec(t, server, "create database "+name)
+	Exec(t, server, "create database "+name+" "+strings.Join(options, " "))
 	t.Cleanup(func() { Exec(t, server, "drop database "+name+" with (force)") })
 	u.Path = "/" + name
 	return u.String()

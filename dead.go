@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -136,6 +137,12 @@ func (l *letters) Validate() error {
 	return nil
 }
 
+// The ends of a letter that are no postgres.DeadOutcome.
+const (
+	notSettled = "not settled"
+	notKnown   = "not known whether settled"
+)
+
 // each calls fn with every letter and prints what it says. It goes on after an error,
 // and returns errTold then.
 func (l *letters) each(ctx context.Context, c *deadCmd, p *program,
@@ -161,24 +168,32 @@ func (l *letters) each(ctx context.Context, c *deadCmd, p *program,
 			return ctx.Err()
 		}
 		if err != nil {
-			said = "not settled"
+			said = notSettled
+			if errors.Is(err, postgres.ErrNotKnown) {
+				said = notKnown
+			}
 			fmt.Fprintf(p.out, "%d: %s\n", n, printable(err.Error()))
 		}
 		counts[said]++
 	}
-	for _, said := range []postgres.DeadOutcome{postgres.DeadInserted, postgres.DeadDuplicate, postgres.DeadDropped} {
-		if n := counts[string(said)]; n > 0 {
-			fmt.Fprintf(p.out, "%d %s\n", n, said)
+	return tell(p.out, counts)
+}
+
+// tell says how many letters came to which end, and returns errTold when it was a bad one.
+func tell(out io.Writer, counts map[string]int) (told error) {
+	if len(counts) == 0 {
+		fmt.Fprintln(out, "no dead letter waits")
+	}
+	for _, said := range []string{string(postgres.DeadInserted), string(postgres.DeadDuplicate),
+		string(postgres.DeadDropped), notSettled, notKnown} {
+		if n := counts[said]; n > 0 {
+			fmt.Fprintf(out, "%d %s\n", n, said)
+			if said == notSettled || said == notKnown {
+				told = errTold
+			}
 		}
 	}
-	if n := counts["not settled"]; n > 0 {
-		fmt.Fprintf(p.out, "%d not settled\n", n)
-		return errTold
-	}
-	if len(l.Numbers) == 0 {
-		fmt.Fprintln(p.out, "no dead letter waits")
-	}
-	return nil
+	return told
 }
 
 // printable leaves out what could speak to a terminal: an error may quote a record.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -52,5 +53,13 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	}
 	if status, out = dead("show", "99"); status != exitProblem || !strings.Contains(out, "there is no dead letter 99") {
 		t.Errorf("status %d, said\n%s", status, out)
+	}
+}
+
+func TestALetterOfUnknownEndIsAProblem(t *testing.T) {
+	var out strings.Builder
+	err := tell(&out, map[string]int{"inserted": 2, notKnown: 1})
+	if !errors.Is(err, errTold) || out.String() != "2 inserted\n1 not known whether settled\n" {
+		t.Errorf("%v, said %q", err, out.String())
 	}
 }

@@ -44,6 +44,10 @@ const (
 // ErrNotWaiting says that there is no dead letter of this number that waits.
 var ErrNotWaiting = errors.New("no such dead letter waits")
 
+// ErrNotKnown says that nobody answered the commit that settles a letter. To settle it once
+// more does no harm: it is settled then, or ErrNotWaiting.
+var ErrNotKnown = errors.New("not known whether it is settled")
+
 // DeadFilter says which dead letters are listed.
 type DeadFilter struct {
 	Since   time.Time // kept since then
@@ -112,7 +116,7 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err err
 // ReplayDead puts a dead letter on the way of all records once more. As soon as it is a
 // row or a duplicate of one it is settled, in the same transaction. The error says why it
 // is not: ErrNotWaiting, what is still wrong with it, or that the database is away; then
-// nothing has changed.
+// nothing has changed. Or ErrNotKnown.
 func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 	d, err := s.DeadLetter(ctx, id)
 	if err != nil {
@@ -130,51 +134,62 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 	if err := s.ensureDays(ctx, w.days(time.Now())); err != nil {
 		return "", err
 	}
-	outcome := DeadDuplicate
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
-			return err
-		}
-		// First of all: whoever else replays it waits here, and then finds it settled.
-		if err := lockDead(ctx, tx, id); err != nil {
-			return err
-		}
+	outcome, err := s.settle(ctx, id, func(tx pgx.Tx, batch *pgx.Batch) (DeadOutcome, error) {
 		w.path = staged
 		if err := storeRows(ctx, tx, w); err != nil {
-			return err
+			return "", err
 		}
 		if r.state == refused {
-			return fmt.Errorf("%s: %s", r.reason, r.detail)
+			return "", fmt.Errorf("%s: %s", r.reason, r.detail)
 		}
 		w.settle()
-		if r.inserted {
-			outcome = DeadInserted
-		}
-		batch := &pgx.Batch{}
 		account(batch, w)
-		queueSettled(batch, id, outcome)
-		return tx.SendBatch(ctx, batch).Close()
+		if r.inserted {
+			return DeadInserted, nil
+		}
+		return DeadDuplicate, nil
 	})
+	if errors.Is(err, ErrNotKnown) {
+		return "", fmt.Errorf("replay dead letter %d: %w", id, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("dead letter %d stays one: %w", id, err)
 	}
 	return outcome, nil
 }
 
-// DropDead gives a dead letter up, and forgets its record.
+// DropDead gives a dead letter up, and forgets its record. Its errors are ErrNotWaiting,
+// ErrNotKnown, and that the database is away.
 func (s *Store) DropDead(ctx context.Context, id int64) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := lockDead(ctx, tx, id); err != nil {
-			return err
-		}
-		batch := &pgx.Batch{}
-		queueSettled(batch, id, DeadDropped)
-		return tx.SendBatch(ctx, batch).Close()
-	})
+	_, err := s.settle(ctx, id, func(pgx.Tx, *pgx.Batch) (DeadOutcome, error) { return DeadDropped, nil })
 	if err != nil {
 		return fmt.Errorf("drop dead letter %d: %w", id, err)
 	}
 	return nil
+}
+
+// settle marks a letter as what fn makes of it, in the transaction and the batch of fn.
+func (s *Store) settle(ctx context.Context, id int64,
+	fn func(pgx.Tx, *pgx.Batch) (DeadOutcome, error)) (outcome DeadOutcome, err error) {
+	err = s.inTransaction(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
+			return err
+		}
+		// First of all: whoever else settles it waits here, and then finds it settled.
+		if err := lockDead(ctx, tx, id); err != nil {
+			return err
+		}
+		batch := &pgx.Batch{}
+		if outcome, err = fn(tx, batch); err != nil {
+			return err
+		}
+		queueSettled(batch, id, outcome)
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	if _, lost := errors.AsType[*lostCommit](err); lost {
+		return "", fmt.Errorf("%w: do the same again, or look with footfall dead show %d: %w", ErrNotKnown, id, err)
+	}
+	return outcome, err
 }
 
 func lockDead(ctx context.Context, tx pgx.Tx, id int64) error {

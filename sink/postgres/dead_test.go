@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -127,5 +129,40 @@ func TestOfManyReplaysOfOneLetterOneStoresIt(t *testing.T) {
 	all.Wait()
 	if a := audited(t, s, AuditOptions{}); won != 1 || len(a.Problems) > 0 {
 		t.Errorf("%d replays stored it, problems %q", won, a.Problems)
+	}
+}
+
+// Nobody knows what became of a letter whose commit got no answer, so nobody says that it
+// stays one. The next try tells.
+func TestALostCommitOfADeadLetterIsNotCalledARefusal(t *testing.T) {
+	t.Parallel()
+	settle := map[string]func(*Store, int64) error{
+		"replay": func(s *Store, id int64) error {
+			_, err := s.ReplayDead(context.Background(), id)
+			return err
+		},
+		"drop": func(s *Store, id int64) error { return s.DropDead(context.Background(), id) },
+	}
+	for name, settle := range settle {
+		for _, committed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, committed), func(t *testing.T) {
+				t.Parallel()
+				s, _, _ := dead(t)
+				id := listed(t, s, DeadFilter{})[0].ID
+				loseCommit(t, s, committed)
+				err := settle(s, id)
+				if !errors.Is(err, ErrNotKnown) || strings.Contains(err.Error(), "stays one") ||
+					!strings.Contains(err.Error(), fmt.Sprintf("footfall dead show %d", id)) {
+					t.Errorf("at first: %v", err)
+				}
+				if err := settle(s, id); committed != errors.Is(err, ErrNotWaiting) || !committed && err != nil {
+					t.Errorf("once more: %v", err)
+				}
+				a := audited(t, s, AuditOptions{})
+				if rows := map[string]int64{"replay": 2, "drop": 1}[name]; len(a.Problems) > 0 || a.Rows != rows || a.DeadSettled != 1 {
+					t.Errorf("%d rows, %d settled, problems %q", a.Rows, a.DeadSettled, a.Problems)
+				}
+			})
+		}
 	}
 }

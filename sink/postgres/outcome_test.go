@@ -1,12 +1,17 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"footfall/sink/consume"
 	"footfall/sink/postgres/pgtest"
@@ -75,6 +80,51 @@ func TestABatchThatTakesTooLongIsHalved(t *testing.T) {
 	if n := pgtest.Get[int](t, url, "select count(*) from footfall.ledger"); n != 2 {
 		t.Errorf("stored in %d transactions, want 2", n)
 	}
+}
+
+// loseCommit makes the connection of a store's next commit end: before the server hears of
+// it, or once it has answered.
+func loseCommit(t *testing.T, s *Store, answered bool) {
+	t.Helper()
+	config := s.pool.Config()
+	config.ConnConfig.TLSConfig, config.ConnConfig.Fallbacks = nil, nil
+	dial := config.ConnConfig.DialFunc
+	lost := &atomic.Bool{}
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		return &lossy{Conn: c, lost: lost, answered: answered}, err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pool.Close()
+	s.pool = pool
+}
+
+type lossy struct {
+	net.Conn
+	lost     *atomic.Bool // by one of the pool's connections: the others are sound
+	answered bool
+	ends     bool
+}
+
+func (c *lossy) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("commit\x00")) && c.lost.CompareAndSwap(false, true) {
+		c.ends = true
+		if !c.answered {
+			return len(b), c.Close()
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *lossy) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.ends {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close())
+	}
+	return n, err
 }
 
 func TestThePositionTellsWhatBecameOfALostCommit(t *testing.T) {

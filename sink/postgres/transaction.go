@@ -14,22 +14,37 @@ import (
 
 // attempt is the transaction.
 func (s *Store) attempt(ctx context.Context, w *work) error {
+	err := s.inTransaction(ctx, func(tx pgx.Tx) error {
+		if err := w.place.claim(ctx, tx, w); err != nil {
+			return err
+		}
+		if err := storeRows(ctx, tx, w); err != nil {
+			return err
+		}
+		w.settle()
+		if err := w.place.record(ctx, tx, w); err != nil {
+			return err
+		}
+		failpoint.Hit(failpoint.SinkCopied)
+		return nil
+	})
+	if err == nil {
+		failpoint.Hit(failpoint.SinkCommitted)
+	}
+	return err
+}
+
+// inTransaction commits what fn does, or nothing of it. An error that is a lostCommit leaves
+// open which of the two.
+func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error {
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) // no-op after a commit
-	if err := w.place.claim(ctx, tx, w); err != nil {
+	if err := fn(tx); err != nil {
 		return err
 	}
-	if err := storeRows(ctx, tx, w); err != nil {
-		return err
-	}
-	w.settle()
-	if err := w.place.record(ctx, tx, w); err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.SinkCopied)
 	if err := tx.Commit(ctx); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if errors.Is(err, pgx.ErrTxCommitRollback) || ok && pg.Severity == "ERROR" {
@@ -37,7 +52,6 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 		}
 		return &lostCommit{err}
 	}
-	failpoint.Hit(failpoint.SinkCommitted)
 	return nil
 }
 

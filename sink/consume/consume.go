@@ -133,6 +133,7 @@ type Consumer struct {
 
 	mu      sync.Mutex
 	kafka   error           // why Kafka is away, nil when it is not
+	group   error           // why the group is not joined
 	writing error           // why the store does not tell positions
 	batches map[int]error   // why it does not take a lane's batch
 	stopped map[int32]*stop // partitions that wait for a person
@@ -184,8 +185,11 @@ func (c *Consumer) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []error
-	if c.kafka != nil {
+	switch {
+	case c.kafka != nil:
 		list = append(list, fmt.Errorf("kafka is away: %w", c.kafka))
+	case c.group != nil:
+		list = append(list, fmt.Errorf("group %s is not joined: %w", c.o.Group, c.group))
 	}
 	if c.writing != nil {
 		list = append(list, fmt.Errorf("store tells no positions: %w", c.writing))

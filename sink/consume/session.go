@@ -55,6 +55,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err := s.identify(ctx); err != nil {
 		return err
 	}
+	s.note(&s.group, errJoining)
 	var err error
 	s.client, err = c.o.client(
 		kgo.ConsumerGroup(c.o.Group),
@@ -66,6 +67,8 @@ func (c *Consumer) session(ctx context.Context) error {
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.HeartbeatInterval(sessionTimeout/5),
 		kgo.BlockRebalanceOnPoll(),
+		kgo.WithHooks(s),
+		kgo.OnPartitionsAssigned(s.joined),
 		kgo.AdjustFetchOffsetsFn(s.assigned),
 		kgo.OnPartitionsRevoked(s.takenAway),
 		kgo.OnPartitionsLost(s.takenAway),
@@ -236,13 +239,10 @@ func (s *session) judge(fetches kgo.Fetches) (end error) {
 		tooLarge, isTooLarge := errors.AsType[*kgo.ErrDecompressTooLarge](err)
 		_, isLoss := errors.AsType[*kgo.ErrDataLoss](err) // the log's end tells how much
 		_, isKafkas := errors.AsType[*kerr.Error](err)
-		group, isGroup := errors.AsType[*kgo.ErrGroupSession](err)
+		_, isGroup := errors.AsType[*kgo.ErrGroupSession](err) // OnGroupManageError says it
 		switch {
 		case end != nil:
-		case errors.Is(err, context.Canceled): // by wake
-		case isGroup:
-			s.note(&s.kafka, group) // the client joins again by itself
-			s.o.Logger.Warn("group is not joined", "group", s.o.Group, "err", group)
+		case isGroup, errors.Is(err, context.Canceled): // by wake
 		case isTooLarge:
 			s.tooLarge(tooLarge)
 		case errors.Is(err, kerr.OffsetOutOfRange):

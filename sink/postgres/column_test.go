@@ -55,35 +55,6 @@ func TestTheTableHasTheColumnsOfTheEvent(t *testing.T) {
 	}
 }
 
-func sqlType(f *event.Field) string {
-	switch f.At(&event.Event{}).(type) {
-	case *event.UUID:
-		return "uuid"
-	case *event.Int:
-		switch {
-		case f.Max < 1<<15:
-			return "smallint"
-		case f.Max < 1<<31:
-			return "integer"
-		}
-		return "bigint"
-	case *event.Decimal:
-		return "numeric"
-	case *bool:
-		return "boolean"
-	case *time.Time:
-		return "timestamp with time zone"
-	case *[]string:
-		return "text[]"
-	case *event.JSON:
-		return "jsonb"
-	}
-	if f.Name == "ip" {
-		return "inet"
-	}
-	return "text"
-}
-
 // golden has a value in every field; each text says which field it is in.
 func golden() *event.Event {
 	e := at(today())

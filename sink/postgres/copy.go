@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -78,18 +79,23 @@ func send(ctx context.Context, tx pgx.Tx, sql string, source *tuples) error {
 	return nil
 }
 
-// createStage makes the staging table, with the columns' types and none of their
-// constraints: what is wrong with a row shall show when it enters the real table. The
-// types come from the catalogue, because AS SELECT would need the right to read events.
+// createStage makes the staging table, of the types that we encode: not those of the
+// table, which an operator may have narrowed or put a domain upon. So it takes whatever is
+// well formed, and what else is wrong with a row shows when it enters the real table, where
+// it can be found.
 func createStage(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, fmt.Sprintf(`do $$ begin execute (
-		select 'create temporary table footfall_stage (seq integer, '
-			|| string_agg(format('%%I %%s', attname, format_type(atttypid, atttypmod)), ', ')
-			|| ') on commit drop'
-		from pg_attribute where attrelid = 'footfall.events'::regclass and not attisdropped
-			and attname = any(string_to_array('%s', ', '))); end $$`, columns))
+	_, err := tx.Exec(ctx, stageSQL)
 	return err
 }
+
+var stageSQL = func() string {
+	list := []string{"seq integer"}
+	for i := range event.Fields {
+		f := &event.Fields[i]
+		list = append(list, f.Name+" "+sqlType(f))
+	}
+	return "create temporary table footfall_stage (" + strings.Join(list, ", ") + ") on commit drop"
+}()
 
 // unstage stores the staged rows of the numbers [from, to) that are not in the
 // table yet, and returns the numbers of those. A temporary table is read in the order

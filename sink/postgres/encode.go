@@ -74,6 +74,36 @@ func appendField(b []byte, f *event.Field, value any) ([]byte, error) {
 	return b, fmt.Errorf("no binary form for %T", value)
 }
 
+// sqlType is the type whose binary form appendField writes: that of the field's column.
+func sqlType(f *event.Field) string {
+	switch f.At(&event.Event{}).(type) {
+	case *event.UUID:
+		return "uuid"
+	case *event.Int:
+		switch {
+		case f.Max < 1<<15:
+			return "smallint"
+		case f.Max < 1<<31:
+			return "integer"
+		}
+		return "bigint"
+	case *event.Decimal:
+		return "numeric"
+	case *bool:
+		return "boolean"
+	case *time.Time:
+		return "timestamp with time zone"
+	case *[]string:
+		return "text[]"
+	case *event.JSON:
+		return "jsonb"
+	}
+	if f.Name == "ip" {
+		return "inet"
+	}
+	return "text"
+}
+
 // epoch is 2000-01-01, from which PostgreSQL counts microseconds.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 

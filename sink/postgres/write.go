@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	hitsMax    = 3               // bad rows taken by line number before halving
+	hitsMax    = 3               // bad rows of the table taken by line number before halving
 	triesMax   = 5               // attempts at once after a deadlock and the like
 	attemptMax = 3 * time.Minute // a server that answers nothing holds us no longer
 	stagingFor = 16              // batches after one that had duplicates
@@ -97,7 +97,9 @@ func (s *Store) goOn(w *work, act action, err error) bool {
 		}
 		// ON CONFLICT has left every duplicate out. What still is in the way, a trigger wrote
 		// or another unique index holds, and the row is a bad one like others.
-		if r := bad.at(); r != nil && w.path != halved && w.hits < hitsMax {
+		// Among halves only the staging table tells a line: of a row that it does not take,
+		// so that no run has its turn before the row is gone.
+		if r := bad.at(); r != nil && (w.path == halved || w.hits < hitsMax) {
 			w.hits++
 			r.refuseBy(bad)
 			return true

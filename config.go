@@ -48,7 +48,7 @@ type cli struct {
 	Positions positionsCmd `cmd:"" help:"Show how far each partition is stored, and let a stopped one go on."`
 	Spool     spoolCmd     `cmd:"" help:"Read a spool directory: its segments, what is missing, its records."`
 	Doctor    doctorCmd    `cmd:"" help:"Check Kafka, PostgreSQL and the way of one event from end to end."`
-	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up."`
+	Audit     auditCmd     `cmd:"" help:"Compare the accounts of all that was accepted and stored; status 1 when they do not add up, or when that is not known yet."`
 	Dead      deadCmd      `cmd:"" help:"List, show, replay or drop the records that the sink could not store."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the schema of the database up to date; a sink does that at its start if it may."`
 	Snippet   snippetCmd   `cmd:"" help:"Print the tag of a site, also pinned to its bytes, and its pixel."`

@@ -26,6 +26,7 @@ type Audit struct {
 	DeadSettled int64            `json:"dead_settled"` // replayed or dropped
 	Spools      []AuditSpool     `json:"spools"`
 	Problems    []AuditProblem   `json:"problems"`
+	NotKnown    []AuditProblem   `json:"not_known"` // what is one or is none; see DoubtSpools
 }
 
 // AuditPartition is the ledger of one partition.
@@ -52,7 +53,7 @@ type AuditPartition struct {
 //
 // A number is missing when a later one arrived AuditOptions.Within ago: a collector sends
 // them in order, so this one was in Kafka by then, in some partition. Whether sinks have
-// read all of them as far as that, only Kafka tells; see AcquitSpools.
+// read all of them as far as that, only Kafka tells; see DoubtSpools.
 type AuditSpool struct {
 	Spool    event.UUID `json:"spool"`
 	First    int64      `json:"first"`
@@ -60,7 +61,8 @@ type AuditSpool struct {
 	Arrived  int64      `json:"arrived"`
 	OnTheWay int64      `json:"on_the_way"`
 	Missing  int64      `json:"missing"`
-	Gaps     [][2]int64 `json:"gaps,omitempty"` // of Missing, first and last number; the first few
+	NotKnown int64      `json:"not_known"`      // missing, or on their way; see DoubtSpools
+	Gaps     [][2]int64 `json:"gaps,omitempty"` // of Missing and NotKnown, first and last number; the first few
 }
 
 // AuditProblem is one thing that does not add up.
@@ -85,7 +87,8 @@ type AuditOptions struct {
 // Audit examines the accounts. It changes nothing, and reads one snapshot. Problems are
 // in the result; an error is that they could not be looked for.
 func (s *Store) Audit(ctx context.Context, o AuditOptions) (*Audit, error) {
-	a := &auditor{o: o, Audit: &Audit{Since: o.Since, Problems: []AuditProblem{}, Spools: []AuditSpool{}}}
+	a := &auditor{o: o, Audit: &Audit{Since: o.Since, Problems: []AuditProblem{}, NotKnown: []AuditProblem{},
+		Spools: []AuditSpool{}}}
 	if !o.Since.IsZero() {
 		a.since = &o.Since
 	}
@@ -109,14 +112,23 @@ func (s *Store) Audit(ctx context.Context, o AuditOptions) (*Audit, error) {
 	return a.Audit, nil
 }
 
-// AcquitSpools calls every number on its way that was called missing: for a caller who
-// knows that a partition has unread records that are older than AuditOptions.Within.
-func (a *Audit) AcquitSpools() {
+// DoubtSpools says of every number that was called missing that this is not known: for a
+// caller who knows that a partition has unread records that are older than
+// AuditOptions.Within. Any of them may be there, or may be lost.
+func (a *Audit) DoubtSpools() {
 	for i := range a.Spools {
 		sp := &a.Spools[i]
-		sp.OnTheWay, sp.Missing, sp.Gaps = sp.OnTheWay+sp.Missing, 0, nil
+		sp.NotKnown, sp.Missing = sp.NotKnown+sp.Missing, 0
 	}
-	a.Problems = slices.DeleteFunc(a.Problems, func(p AuditProblem) bool { return p.Check == spoolCheck })
+	sure := []AuditProblem{}
+	for _, p := range a.Problems {
+		if p.Check == spoolCheck {
+			a.NotKnown = append(a.NotKnown, p)
+		} else {
+			sure = append(sure, p)
+		}
+	}
+	a.Problems = sure
 }
 
 const spoolCheck = "spool"

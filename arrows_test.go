@@ -34,8 +34,9 @@ var rooms = map[string]struct{ ours, theirs []string }{
 
 	"local": {nil, []string{"github.com/twmb/franz-go", "github.com/fergusstrange/embedded-postgres",
 		"github.com/jackc/pgx", "golang.org/x/sys"}},
-	"snippet": {nil, []string{"github.com/evanw/esbuild", "github.com/klauspost/compress", "github.com/molecule-man/go-brrr"}},
-	"site":    {nil, nil},
+	"snippet": {nil, []string{"github.com/evanw/esbuild", "github.com/tdewolff/minify", "github.com/klauspost/compress",
+		"github.com/molecule-man/go-brrr"}},
+	"site": {nil, nil},
 	"": {[]string{"event", "kafka", "collector", "collector/forward", "collector/intake", "collector/sites", "collector/spool",
 		"sink", "sink/consume", "sink/mongo", "sink/postgres", "local", "snippet", "site"},
 		[]string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml", "golang.org/x/crypto"}},

@@ -13,17 +13,19 @@
 package snippet
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/js"
 )
 
 // Version is sent with every event as snippet_version.
@@ -124,7 +126,8 @@ func bundle(entry string, words map[string]string, format api.Format) ([]byte, e
 }
 
 // again minifies once more what came out of a bundle: only now do the modules' declarations join,
-// and their names fall to one scope.
+// and their names fall to one scope. Then another minifier, which joins the declarations of a
+// function and gives the names of each one anew: more functions are alike, and pack better.
 func again(body []byte) ([]byte, error) {
 	result := api.Transform(string(body), api.TransformOptions{
 		Target:            api.ES2021,
@@ -135,7 +138,12 @@ func again(body []byte) ([]byte, error) {
 	if len(result.Errors) > 0 {
 		return nil, fmt.Errorf("minify: %s", result.Errors[0].Text)
 	}
-	return slices.Clone(result.Code), nil
+	var out bytes.Buffer
+	names := js.Minifier{Version: 2021}
+	if err := names.Minify(minify.New(), &out, bytes.NewReader(result.Code), nil); err != nil {
+		return nil, fmt.Errorf("minify names: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // embedded makes esbuild read the embedded source instead of the disk, with kept inside the

@@ -16,7 +16,7 @@ type action string
 
 const (
 	again     action = "again"     // at once: a deadlock, a stale plan
-	stage     action = "stage"     // a key is there already, or a trigger takes not all: tell which
+	stage     action = "stage"     // not by COPY: a key is there, a trigger takes not all, a type is another
 	isolate   action = "isolate"   // a row is bad: find it, keep it as a dead letter
 	partition action = "partition" // a day has no partition: make it
 	smaller   action = "smaller"   // it took too long: try half of it
@@ -122,6 +122,9 @@ func classify(err error) action {
 	}
 	if errors.Is(err, errLeftOut) {
 		return stage // which tells the rows that are left out from those that are there
+	}
+	if errors.Is(err, errOtherType) {
+		return stage // from where the server converts
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {

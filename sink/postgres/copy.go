@@ -90,9 +90,8 @@ func createStage(ctx context.Context, tx pgx.Tx) error {
 
 var stageSQL = func() string {
 	list := []string{"seq integer"}
-	for i := range event.Fields {
-		f := &event.Fields[i]
-		list = append(list, f.Name+" "+sqlType(f))
+	for i, name := range fieldNames {
+		list = append(list, name+" "+fieldTypes[i])
 	}
 	return "create temporary table footfall_stage (" + strings.Join(list, ", ") + ") on commit drop"
 }()

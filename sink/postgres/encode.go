@@ -12,13 +12,7 @@ import (
 
 // columns is the COPY's list: event.Fields, without loaded_at, which the database
 // sets.
-var columns = func() string {
-	names := make([]string, len(event.Fields))
-	for i := range event.Fields {
-		names[i] = event.Fields[i].Name
-	}
-	return strings.Join(names, ", ")
-}()
+var columns = strings.Join(fieldNames, ", ")
 
 // null is the length that stands for NULL in a binary tuple.
 const null = 0xffffffff
@@ -72,36 +66,6 @@ func appendField(b []byte, f *event.Field, value any) ([]byte, error) {
 		return append(append(appendLen(b, 1+len(*p)), jsonbVersion), *p...), nil
 	}
 	return b, fmt.Errorf("no binary form for %T", value)
-}
-
-// sqlType is the type whose binary form appendField writes: that of the field's column.
-func sqlType(f *event.Field) string {
-	switch f.At(&event.Event{}).(type) {
-	case *event.UUID:
-		return "uuid"
-	case *event.Int:
-		switch {
-		case f.Max < 1<<15:
-			return "smallint"
-		case f.Max < 1<<31:
-			return "integer"
-		}
-		return "bigint"
-	case *event.Decimal:
-		return "numeric"
-	case *bool:
-		return "boolean"
-	case *time.Time:
-		return "timestamp with time zone"
-	case *[]string:
-		return "text[]"
-	case *event.JSON:
-		return "jsonb"
-	}
-	if f.Name == "ip" {
-		return "inet"
-	}
-	return "text"
 }
 
 // epoch is 2000-01-01, from which PostgreSQL counts microseconds.

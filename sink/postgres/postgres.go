@@ -13,6 +13,8 @@
 //   - The event is stored already (a page sent it twice, a spool was replayed):
 //     COPY stops at the key (occurred_at, event_id), and the batch goes through a
 //     staging table that leaves duplicates out and counts them.
+//   - An operator gave a column another type: COPY would misread our bytes, so the batch
+//     goes through the staging table as well, and INSERT converts.
 //   - A record cannot be read: a dead letter, reason undecodable.
 //   - The database refuses a row: the row is found by COPY's line number, else by
 //     halving, and becomes a dead letter, reason refused_by_database. So does a row that

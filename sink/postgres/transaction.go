@@ -98,6 +98,9 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 		return nil
 	}
 	if w.path == direct {
+		if err := checkTypes(ctx, tx, w.place.table()); err != nil {
+			return err
+		}
 		for _, r := range rows {
 			w.tally[r.part].inserted++
 			r.inserted = true

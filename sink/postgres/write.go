@@ -128,7 +128,7 @@ func (s *Store) adapt(w *work) {
 			return
 		}
 	}
-	if w.path == staged {
+	if w.path == staged && s.staging.Load() > 0 {
 		s.staging.Add(-1)
 	}
 }

@@ -45,6 +45,7 @@ var budget = map[string][2]int{
 	"core-without-clicks-and-forms": {1500, 1300},
 	"vitals":                        {1100, 950},
 	"capture":                       {1400, 1200},
+	"later":                         {700, 620},
 }
 
 // TestTheSnippetStaysSmall compares each file with sizes.txt, which is committed, so that what

@@ -10,6 +10,7 @@ import chromium from './scenarios/chromium.mjs';
 import clicks from './scenarios/clicks.mjs';
 import extensions from './scenarios/extensions.mjs';
 import forms from './scenarios/forms.mjs';
+import later from './scenarios/later.mjs';
 import loading from './scenarios/loading.mjs';
 import outbox from './scenarios/outbox.mjs';
 import pages from './scenarios/pages.mjs';
@@ -25,7 +26,7 @@ import vitals from './scenarios/vitals.mjs';
 const SCENARIOS = [
   ...pages, ...clicks, ...forms, ...transport, ...policies, ...privacy, ...loading, ...outbox,
   ...vitals, ...secrets, ...chromium, ...proxies, ...switches, ...extensions,
-  ...printed, ...capture,
+  ...printed, ...capture, ...later,
 ];
 const wanted = SCENARIOS.filter(({ name }) => RegExp(process.env.SCENARIOS ?? '').test(name));
 const ENOUGH = 10; // each may wait for long

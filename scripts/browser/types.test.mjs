@@ -32,6 +32,7 @@ footfall.off();
 footfall.off(false);
 footfall.use((core: Core) => {
   core.before.push((event: Event) => event.type !== "click");
+  core.before.push((event: Event, drafted?: boolean) => { event.props.drafted = drafted; });
   core.record("custom", { name: "n", props: { a: 1 } });
   const host: string = core.endpoint.host;
   const site: string | undefined = core.data.site;

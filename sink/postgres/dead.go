@@ -75,7 +75,7 @@ func (s *Store) EachDeadLetter(ctx context.Context, f DeadFilter, fn func(DeadLe
 	rows, err := s.pool.Query(ctx, "select "+deadColumns+` from footfall.dead_letters
 		where at >= $1 and (outcome is null or $2) order by id`, f.Since, f.Settled)
 	if err != nil {
-		return fmt.Errorf("list dead letters: %w", needs(err, roleEraser))
+		return fmt.Errorf("list dead letters: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -88,18 +88,13 @@ func (s *Store) EachDeadLetter(ctx context.Context, f DeadFilter, fn func(DeadLe
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("list dead letters: %w", needs(err, roleEraser))
+		return fmt.Errorf("list dead letters: %w", err)
 	}
 	return nil
 }
 
 // DeadLetter returns one with its record.
-func (s *Store) DeadLetter(ctx context.Context, id int64) (DeadLetter, error) {
-	d, err := s.deadLetter(ctx, id)
-	return d, needs(err, roleEraser)
-}
-
-func (s *Store) deadLetter(ctx context.Context, id int64) (d DeadLetter, err error) {
+func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err error) {
 	rows, err := s.pool.Query(ctx, "select "+deadColumns+", key, value from footfall.dead_letters where id = $1", id)
 	if err == nil {
 		d, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (DeadLetter, error) {
@@ -123,9 +118,9 @@ func (s *Store) deadLetter(ctx context.Context, id int64) (d DeadLetter, err err
 // is not: ErrNotWaiting, what is still wrong with it, or that the database is away; then
 // nothing has changed. Or ErrNotKnown.
 func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
-	d, err := s.deadLetter(ctx, id)
+	d, err := s.DeadLetter(ctx, id)
 	if err != nil {
-		return "", needs(err, roleIngest, roleEraser)
+		return "", err
 	}
 	if d.Outcome != "" {
 		return "", fmt.Errorf("dead letter %d is %s: %w", id, d.Outcome, ErrNotWaiting)
@@ -137,7 +132,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 		return "", fmt.Errorf("dead letter %d stays one: %s: %s", id, r.reason, r.detail)
 	}
 	if err := s.ensureDays(ctx, w.days(time.Now())); err != nil {
-		return "", needs(err, roleIngest, roleEraser)
+		return "", err
 	}
 	outcome, err := s.settle(ctx, id, func(tx pgx.Tx, batch *pgx.Batch) (DeadOutcome, error) {
 		w.path = staged
@@ -158,7 +153,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 		return "", fmt.Errorf("replay dead letter %d: %w", id, err)
 	}
 	if err != nil {
-		return "", fmt.Errorf("dead letter %d stays one: %w", id, needs(err, roleIngest, roleEraser))
+		return "", fmt.Errorf("dead letter %d stays one: %w", id, err)
 	}
 	return outcome, nil
 }
@@ -168,7 +163,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 func (s *Store) DropDead(ctx context.Context, id int64) error {
 	_, err := s.settle(ctx, id, func(pgx.Tx, *pgx.Batch) (DeadOutcome, error) { return DeadDropped, nil })
 	if err != nil {
-		return fmt.Errorf("drop dead letter %d: %w", id, needs(err, roleEraser))
+		return fmt.Errorf("drop dead letter %d: %w", id, err)
 	}
 	return nil
 }

@@ -56,9 +56,9 @@ func (s *Store) fold(ctx context.Context, _ time.Time) error {
 
 // inspect looks for what endangers events, for Warning.
 func (s *Store) inspect(ctx context.Context) error {
-	r, err := s.check(ctx)
+	r, err := s.Check(ctx)
 	if err != nil {
-		return needs(err, roleIngest)
+		return err
 	}
 	var list []error
 	for _, p := range r.Problems() {

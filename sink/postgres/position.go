@@ -24,7 +24,7 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 		order by p on conflict do nothing returning partition, next_offset`,
 		cluster, topicID, topic, partitions, offsets)
 	if err != nil {
-		return nil, s.faultf(needs(err, roleIngest), "make positions")
+		return nil, s.faultf(err, "make positions")
 	}
 	var p int32
 	var start int64
@@ -35,7 +35,7 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 		}
 		return nil
 	}); err != nil {
-		return nil, s.faultf(needs(err, roleIngest), "make positions")
+		return nil, s.faultf(err, "make positions")
 	}
 	return s.positions(ctx, cluster, topicID, partitions)
 }
@@ -46,7 +46,7 @@ func (s *Store) positions(ctx context.Context, cluster string, topicID [16]byte,
 		where cluster_id = $1 and topic_id = $2 and partition = any($3)`,
 		cluster, topicID, partitions)
 	if err != nil {
-		return nil, s.faultf(needs(err, roleIngest), "read positions")
+		return nil, s.faultf(err, "read positions")
 	}
 	next := make(map[int32]int64, len(partitions))
 	var p int32
@@ -55,7 +55,7 @@ func (s *Store) positions(ctx context.Context, cluster string, topicID [16]byte,
 		next[p] = n
 		return nil
 	}); err != nil {
-		return nil, s.faultf(needs(err, roleIngest), "read positions")
+		return nil, s.faultf(err, "read positions")
 	}
 	return next, nil
 }

@@ -55,7 +55,7 @@ func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, st
 	}
 	horizon, newest, err := s.horizon(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("read recent events: %w", needs(err, roleReader))
+		return nil, "", fmt.Errorf("read recent events: %w", err)
 	}
 	var rows []Row
 	if cursor == "" {
@@ -64,7 +64,7 @@ func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, st
 		rows, err = s.following(ctx, after, id, horizon, limit)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read recent events: %w", needs(err, roleReader))
+		return nil, "", fmt.Errorf("read recent events: %w", err)
 	}
 	if len(rows) > 0 {
 		last := &rows[len(rows)-1]
@@ -173,7 +173,7 @@ func (s *Store) Find(ctx context.Context, id event.UUID, occurredAt time.Time) (
 	case errors.Is(err, pgx.ErrNoRows):
 		return false, time.Time{}, nil
 	case err != nil:
-		return false, time.Time{}, fmt.Errorf("find event %s: %w", id, needs(err, roleReader))
+		return false, time.Time{}, fmt.Errorf("find event %s: %w", id, err)
 	}
 	return true, loadedAt.UTC(), nil
 }

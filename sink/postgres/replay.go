@@ -102,7 +102,7 @@ func (s *Store) CreateReplay(ctx context.Context, name string, what *consume.Sel
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make table %s: %w", name, needs(err, roleOwner))
+		return nil, fmt.Errorf("make table %s: %w", name, err)
 	}
 	return r, nil
 }

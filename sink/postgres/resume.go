@@ -25,14 +25,14 @@ func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
 	rows, err := s.pool.Query(ctx, `select cluster_id, topic, topic_id, partition,
 		coalesce(first_offset, next_offset), next_offset from footfall.sink_offsets order by 1, 2, 3, 4`)
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
+		return nil, fmt.Errorf("read positions: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Position, err error) {
 		err = row.Scan(&p.Cluster, &p.Topic, (*[16]byte)(&p.TopicID), &p.Partition, &p.First, &p.Next)
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
+		return nil, fmt.Errorf("read positions: %w", err)
 	}
 	return list, nil
 }
@@ -43,7 +43,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
 		from footfall.ledger where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID))
 	if err != nil {
-		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
+		return nil, fmt.Errorf("read when positions moved: %w", err)
 	}
 	stood := map[int32]time.Duration{}
 	var p int32
@@ -52,7 +52,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 		stood[p] = d
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
+		return nil, fmt.Errorf("read when positions moved: %w", err)
 	}
 	return stood, nil
 }
@@ -72,7 +72,7 @@ func (s *Store) Skip(ctx context.Context, p Position, to int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("skip from %d to %d: %w", p.Next, to, needs(err, roleOwner))
+		return fmt.Errorf("skip from %d to %d: %w", p.Next, to, err)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (s *Store) Restart(ctx context.Context, p Position, start int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("restart at %d: %w", start, needs(err, roleOwner))
+		return fmt.Errorf("restart at %d: %w", start, err)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (s *Store) SpoolPosition(ctx context.Context, id event.UUID) (next int64, o
 	case errors.Is(err, pgx.ErrNoRows):
 		return 0, false, nil
 	case err != nil:
-		return 0, false, fmt.Errorf("read spool position: %w", needs(err, roleIngest))
+		return 0, false, fmt.Errorf("read spool position: %w", err)
 	}
 	return next, true, nil
 }
@@ -32,7 +32,7 @@ func (s *Store) SetSpoolPosition(ctx context.Context, id event.UUID, next int64)
 		set next_seq = excluded.next_seq, updated_at = clock_timestamp()
 		where old.next_seq < excluded.next_seq`, [16]byte(id), next)
 	if err != nil {
-		return fmt.Errorf("set spool position: %w", needs(err, roleIngest))
+		return fmt.Errorf("set spool position: %w", err)
 	}
 	return nil
 }

@@ -41,7 +41,8 @@ export interface Sealed {
 
 export interface Core {
   record(type: "custom" | "click" | "form", fields: Fields & { name?: string; props?: Props }): void;
-  before: Array<(event: Event) => unknown>;
+  /** Beside the extension later, a draft of a leave comes here too: drafted is true. */
+  before: Array<(event: Event, drafted?: boolean) => unknown>;
   data: Readonly<Record<string, string | undefined>>;
   endpoint: URL;
   /** As it stands. */

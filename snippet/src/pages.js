@@ -18,9 +18,9 @@ export const touch = (props) => {
 
 // The copy is taken now, so that neither what the page does to its props later nor
 // what JSON cannot hold gets into the batch.
-export const record = (type, fields) => {
+export const record = (type, fields, to = add) => {
   if (core.consent !== "no") {
-    add({
+    to({
       url: here(),
       ...page,
       ...fields,
@@ -50,8 +50,9 @@ export const attend = () => {
 };
 
 // Engaged time is what passed since the last leave of this pageview, so the sum over
-// its leave events is right however often the tab was put away.
-const leave = () => {
+// its leave events is right however often the tab was put away. A draft, handed to `to`, is none:
+// the next leave has all of it again.
+export const leave = (to) => {
   attend();
   if (LEAVE && page.url && spent >= least) {
     scroll();
@@ -59,7 +60,8 @@ const leave = () => {
       engaged_ms: spent,
       scroll_pct: Math.min(100, Math.round((100 * bottom) / document.documentElement.scrollHeight)),
       props: field,
-    });
+    }, to);
+    if (to) return;
     spent = 0;
     least = ENGAGED;
   }

@@ -21,7 +21,7 @@ let timer, blocked;
 
 // body is what holds for each event, as late as it can be read, and the batch. Which way it
 // comes the collector sees by itself.
-const body = (batch) =>
+export const body = (batch) =>
   encode({
     site: data.site,
     sent_at: Date.now(),

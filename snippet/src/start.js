@@ -3,9 +3,9 @@ import { clicked } from "./clicks.js";
 import { focusin, sentByScript, submitted } from "./forms.js";
 import { stored, guard, on, patch } from "./guard.js";
 import { IDLE, PATIENCE } from "./limits.js";
-import { attend, globals, hide, look, page, record, scroll, view } from "./pages.js";
+import { attend, globals, hide, leave, look, page, record, scroll, view } from "./pages.js";
 import { configure, data, endpoint, source } from "./rules.js";
-import { add, core, plan, setConsent } from "./sender.js";
+import { add, body, core, plan, setConsent } from "./sender.js";
 
 // start makes window.footfall and begins to count once the page is seen: a prerendered
 // page or a tab that is never opened is no visit. Until then what would be an event is kept.
@@ -25,7 +25,9 @@ export const start = (options, src) => {
     keep((name, props, fields) => name && record("custom", { ...fields, name, props })),
     {
       page: keep(view),
-      use: keep((extension) => extension(Object.assign(core, { record, add, data, endpoint }))),
+      use: keep((extension) =>
+        extension(Object.assign(core, { record, leave, add, body, data, endpoint })),
+      ),
       identify(id) {
         page.user_id = id;
       },

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { until } from '../lib.mjs';
 
-const EXTENSIONS = ['capture', 'vitals', 'outbox', 'linker'];
+const EXTENSIONS = ['capture', 'vitals', 'outbox', 'later', 'linker'];
 const ALL = { 'data-ext': EXTENSIONS.join(), 'data-session': 'tab' };
 
 // Of each type what a visitor could put there. `hunter` is in every text, and the numbers and
@@ -170,7 +170,7 @@ const twice = () => {
 
 export default [
   keeps({}),
-  keeps({ 'data-ext': 'capture,vitals,linker' }),
+  keeps({ 'data-ext': 'capture,vitals,later,linker' }),
   ...ALONE.map(keeps),
   keeps({ 'data-ext': EXTENSIONS.join(), 'data-session': 'tab' }),
   scenario('secrets in every kind of field: none is sent', () => ({})),

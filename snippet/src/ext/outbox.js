@@ -8,6 +8,7 @@
 // the collector would give another id. Where storage is denied or full, events are in
 // memory, as they are without this file.
 import { encode } from "../batch.js";
+import { onConsent } from "../consent.js";
 import { guard, on, stored } from "../guard.js";
 import { HELD } from "../limits.js";
 
@@ -19,13 +20,12 @@ const SOME = 50; // events that are taken up at a time
 
 guard(() =>
   footfall.use((core) => {
-    let { consent } = core;
     // The entries that this page has in memory too. Those of taking are under way from the
     // disk; when they are through, the next are read.
     let mine = new Set();
     let taking = new Set();
 
-    const allowed = () => !/^(wait|no)$/.test(consent) && !localStorage.footfall_off;
+    const allowed = () => !/^(wait|no)$/.test(core.consent) && !localStorage.footfall_off;
 
     // All entries of this site, the newest first: an id begins with its time.
     const here = PREFIX + core.data.site + " ";
@@ -93,7 +93,8 @@ guard(() =>
         if (callback) callback(taken);
       };
     }
-    core.before.push(watch);
+    // A draft is nobody's yet, see later.js.
+    core.before.push((event, drafted) => drafted || watch(event));
 
     // keep writes what is tried again later, the newest first: room may run out.
     function keep() {
@@ -129,23 +130,15 @@ guard(() =>
       }
     }
 
-    const changed = () => (consent === "no" ? empty() : stored(take));
-    Object.defineProperties(core, {
-      consent: {
-        get: () => consent,
-        set(state) {
-          consent = state;
-          changed();
-        },
-      },
-      // What the core could not send. Events that went out before this file was here, because the
-      // page was put away, are met here first.
-      held: {
-        set(batch) {
-          batch.map(watch);
-          failing = true;
-          stored(keep);
-        },
+    const changed = () => (core.consent === "no" ? empty() : stored(take));
+    onConsent(core, changed);
+    // What the core could not send. Events that went out before this file was here, because the
+    // page was put away, are met here first.
+    Object.defineProperty(core, "held", {
+      set(batch) {
+        batch.map(watch);
+        failing = true;
+        stored(keep);
       },
     });
     // Once the page is put away, no answer may come. The core has sent what there is.

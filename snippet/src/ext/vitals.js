@@ -105,7 +105,7 @@ footfall.use(({ before }) => {
     });
   }
 
-  before.push((event) => {
+  before.push((event, drafted) => {
     // The first twelve digits of an id are Unix milliseconds.
     const time = parseInt(event.event_id.replace("-", "").slice(0, 12), 16) - Date.now() + performance.now();
     if (event.type === "pageview" && views++) {
@@ -116,7 +116,7 @@ footfall.use(({ before }) => {
     if (event.type !== "leave") return;
     observers.map((take) => take());
     until(time);
-    if (time < ended) ended = time;
+    if (!drafted && time < ended) ended = time;
     if (views < 2 && responseStart) vitals.ttfb = Math.max(0, responseStart - shown);
     // The slowest of all, but for one of each fifty.
     const happened = count() - answered;

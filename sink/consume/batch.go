@@ -39,7 +39,8 @@ type Batch struct {
 	Parts     []Part
 }
 
-// Store keeps records and positions together. It is safe for concurrent use.
+// Store keeps records and positions together. It is safe for concurrent use. Its calls end
+// by themselves, with an error, also when whatever they ask never answers.
 type Store interface {
 	// Positions returns the next offset of each partition in starts, which has where
 	// its log starts at present. That is the position of a partition that has none yet,

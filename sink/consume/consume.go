@@ -135,6 +135,7 @@ type Consumer struct {
 	kafka   error           // why Kafka is away, nil when it is not
 	group   error           // why the group is not joined
 	writing error           // why the store does not tell positions
+	looking error           // why the monitor does not know them
 	batches map[int]error   // why it does not take a lane's batch
 	stopped map[int32]*stop // partitions that wait for a person
 	counted map[log]spans   // offsets that are counted as lost
@@ -193,6 +194,9 @@ func (c *Consumer) Ready() error {
 	}
 	if c.writing != nil {
 		list = append(list, fmt.Errorf("store tells no positions: %w", c.writing))
+	}
+	if c.looking != nil {
+		list = append(list, fmt.Errorf("positions are not looked at: %w", c.looking))
 	}
 	for _, err := range c.batches { // one speaks for all
 		list = append(list, fmt.Errorf("store takes no batch: %w", err))

@@ -55,19 +55,29 @@ func (s *session) monitor(ctx context.Context) {
 			if grown {
 				s.client.ForceMetadataRefresh() // else partitions are found within a minute
 			}
-			err = s.review(ctx)
-			if err != nil && ctx.Err() == nil {
-				s.o.Logger.Warn("stopped partitions are not looked at", "err", err)
-			}
-			if err := s.recheck(ctx); err != nil && ctx.Err() == nil {
-				s.o.Logger.Warn("positions are not looked at", "err", err)
-			}
 			s.lag.Set(float64(s.behind(ends)))
+			s.look(ctx)
 			s.hint(ctx, false)
 		}
 		if !sleep(ctx, monitorEvery) {
 			return
 		}
+	}
+}
+
+// look asks the store about the positions, for those who idle too: whether they write
+// nothing because there is nothing, or because nobody answers, only this tells.
+func (s *session) look(ctx context.Context) {
+	err := s.review(ctx)
+	if err == nil {
+		err = s.recheck(ctx)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	s.note(&s.looking, err)
+	if err != nil {
+		s.o.Logger.Warn("positions are not looked at", "err", err)
 	}
 }
 

@@ -73,6 +73,8 @@ select current_setting('server_version'), current_setting('server_encoding'), cu
 
 // Check looks at the server and the tables. It changes nothing.
 func (s *Store) Check(ctx context.Context) (*Report, error) {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	r := &Report{MigrationsWanted: migrationsWanted()}
 	const exactMax = 100_000
 	var oldest, newest *string

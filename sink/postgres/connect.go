@@ -32,6 +32,11 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
+	// A connection that idles is asked whether it lives. Without this one that leads into a
+	// silent network uses up all the time of whoever wants it.
+	if config.PingTimeout == 0 {
+		config.PingTimeout = 10 * time.Second
+	}
 	params := config.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {
 		params["application_name"] = "footfall"
@@ -42,6 +47,8 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, defaultLimits.task)
+	defer cancel()
 	if err := checkEncoding(ctx, pool); err != nil {
 		pool.Close()
 		return nil, err
@@ -67,6 +74,12 @@ func checkEncoding(ctx context.Context, pool *pgxpool.Pool) error {
 
 // sqlASCII is the encoding that means none.
 const sqlASCII = "SQL_ASCII"
+
+// connectMax is how long it takes to find that no host answers: each in its turn, where
+// TLS is only preferred once more without.
+func connectMax(c *pgx.ConnConfig) time.Duration {
+	return c.ConnectTimeout * time.Duration(1+len(c.Fallbacks))
+}
 
 // unreachable wraps an error of connecting, with what to do where that is known.
 func unreachable(err error) error {

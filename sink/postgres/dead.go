@@ -95,6 +95,8 @@ func (s *Store) EachDeadLetter(ctx context.Context, f DeadFilter, fn func(DeadLe
 
 // DeadLetter returns one with its record.
 func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, "select "+deadColumns+", key, value from footfall.dead_letters where id = $1", id)
 	if err == nil {
 		d, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (DeadLetter, error) {
@@ -118,6 +120,8 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err err
 // is not: ErrNotWaiting, what is still wrong with it, or that the database is away; then
 // nothing has changed. Or ErrNotKnown.
 func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	d, err := s.DeadLetter(ctx, id)
 	if err != nil {
 		return "", err
@@ -161,6 +165,8 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 // DropDead gives a dead letter up, and forgets its record. Its errors are ErrNotWaiting,
 // ErrNotKnown, and that the database is away.
 func (s *Store) DropDead(ctx context.Context, id int64) error {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	_, err := s.settle(ctx, id, func(pgx.Tx, *pgx.Batch) (DeadOutcome, error) { return DeadDropped, nil })
 	if err != nil {
 		return fmt.Errorf("drop dead letter %d: %w", id, err)

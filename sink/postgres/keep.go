@@ -30,11 +30,14 @@ func (s *Store) keep(ctx context.Context) {
 func (s *Store) tidy(ctx context.Context, now time.Time) {
 	s.forgetDays()
 	var untidy []error
-	for _, step := range []func(context.Context, time.Time) error{
+	for _, do := range []func(context.Context, time.Time) error{
 		func(ctx context.Context, now time.Time) error { return s.ensureDays(ctx, daysAround(now)) },
 		s.drain, s.expire, s.fold,
 	} {
-		if err := step(ctx, now); err != nil && ctx.Err() == nil {
+		step, cancel := context.WithTimeout(ctx, s.limits.tables)
+		err := do(step, now)
+		cancel()
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("tables are not all tidy", "err", err)
 			untidy = append(untidy, err)
 		}

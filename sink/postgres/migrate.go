@@ -59,6 +59,8 @@ func migrationsWanted() int { return len(allMigrations) }
 // Pending returns the migrations that the database lacks, and the SQL that goes before
 // them when it has none yet.
 func (s *Store) Pending(ctx context.Context) (before string, list []Migration, err error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	version, err := schemaVersion(ctx, s.pool)
 	if err != nil {
 		return "", nil, fmt.Errorf("read schema version: %w", err)

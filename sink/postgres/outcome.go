@@ -30,7 +30,9 @@ const (
 // commit still come through, the compare-and-set of the next attempt notices.
 func (s *Store) outcome(ctx context.Context, w *work, lost *lostCommit) error {
 	for try := range outcomeTries {
-		next, err := w.place.stored(ctx, w)
+		asking, cancel := s.ask(ctx)
+		next, err := w.place.stored(asking, w)
+		cancel()
 		if err == nil {
 			return judge(w, next, lost)
 		}

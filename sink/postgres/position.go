@@ -13,6 +13,8 @@ import (
 // starts. What lay before was gone before anybody came, which is said once.
 func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
 	starts map[int32]int64) (map[int32]int64, error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	partitions := slices.Sorted(maps.Keys(starts))
 	offsets := make([]int64, len(partitions))
 	for i, p := range partitions {

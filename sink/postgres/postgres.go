@@ -35,7 +35,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -116,12 +115,16 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits := defaultLimits
+	limits.ask += connectMax(pool.Config().ConnConfig)
 	return &Store{pool: pool, log: o.Logger, meters: newMeters(o.Metrics), retention: o.Retention,
-		limits: defaultLimits, days: map[int64]dayState{}, stop: func() {}}, nil
+		limits: limits, days: map[int64]dayState{}, stop: func() {}}, nil
 }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	if err := s.pool.Ping(ctx); err != nil {
 		return unreachable(err)
 	}
@@ -148,8 +151,10 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 	}
 	// A day that cannot be made now is no reason not to start: its rows have a
 	// place in events_default, and keep tries again.
-	if err := s.ensureDays(ctx, daysAround(time.Now())); err != nil {
-		if errors.Is(err, context.Canceled) {
+	making, cancel := s.task(ctx)
+	defer cancel()
+	if err := s.ensureDays(making, daysAround(time.Now())); err != nil {
+		if ctx.Err() != nil {
 			return err
 		}
 		s.log.Warn("partitions are not all made", "err", err)

@@ -40,6 +40,8 @@ func (s *Store) Each(ctx context.Context, from, to time.Time, fn func(*event.Eve
 // Next returns every stored position, by cluster id, topic id and partition with
 // slashes between them.
 func (s *Store) Next(ctx context.Context) (map[string]int64, error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `select cluster_id || '/' || topic_id || '/' || partition, next_offset
 		from footfall.sink_offsets`)
 	if err != nil {

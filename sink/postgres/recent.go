@@ -49,6 +49,8 @@ var ErrCursor = errors.New("unknown cursor")
 // (pg_read_all_stats lets it).
 func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, string, error) {
 	limit = min(max(limit, 1), RecentMax)
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	after, id, err := parseCursor(cursor)
 	if err != nil {
 		return nil, "", err
@@ -167,6 +169,8 @@ func (s *Store) read(ctx context.Context, where string, args ...any) ([]Row, err
 // Find reports whether an event is stored, and when it was loaded.
 func (s *Store) Find(ctx context.Context, id event.UUID, occurredAt time.Time) (
 	found bool, loadedAt time.Time, err error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	err = s.pool.QueryRow(ctx, `select loaded_at from footfall.events
 		where occurred_at = $1 and event_id = $2`, occurredAt, [16]byte(id)).Scan(&loadedAt)
 	switch {

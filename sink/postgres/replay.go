@@ -81,6 +81,8 @@ func (s *Store) CreateReplay(ctx context.Context, name string, what *consume.Sel
 	for _, x := range what.Ranges {
 		m.Partitions = append(m.Partitions, markRange{x.Partition, x.From, x.To, x.From})
 	}
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		for _, sql := range []string{
 			"create table " + r.main + " (like footfall.events including all)",

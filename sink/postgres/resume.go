@@ -22,6 +22,8 @@ type Position struct {
 
 // AllPositions returns the positions of all topics that were ever read, in order.
 func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
+	ctx, cancel := s.ask(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `select cluster_id, topic, topic_id, partition,
 		coalesce(first_offset, next_offset), next_offset from footfall.sink_offsets order by 1, 2, 3, 4`)
 	if err != nil {
@@ -40,6 +42,8 @@ func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
 // Stood returns for how long each position of a topic has not moved, by partition, by the
 // database's clock. Those that never moved are left out. It reads the whole ledger.
 func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (map[int32]time.Duration, error) {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
 		from footfall.ledger where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID))
 	if err != nil {
@@ -114,6 +118,8 @@ func (s *Store) movePosition(ctx context.Context, p Position, to int64, also fun
 }
 
 func (s *Store) tryMove(ctx context.Context, p Position, to int64, also func(pgx.Tx) error) error {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
 			return err

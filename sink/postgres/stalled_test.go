@@ -65,7 +65,7 @@ func TestASinkStoppedInTheMiddleOfCopyHoldsNobodyForEver(t *testing.T) {
 	var logged bytes.Buffer
 	s.log = slog.New(slog.NewTextHandler(&logged, nil))
 	own(t, s, 0, 1, 2)
-	s.limits = limits{statement: time.Minute, lock: 200 * time.Millisecond}
+	s.limits.lock = 200 * time.Millisecond
 	stopped, other, foreign := stall(t, url, 0), stall(t, url, 1), stall(t, owner, 2)
 
 	for p := range int32(3) {

@@ -41,7 +41,7 @@ func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error 
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // no-op after a commit
+	defer s.rollBack(ctx, tx) // no-op after a commit
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -53,6 +53,14 @@ func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error 
 		return &lostCommit{err}
 	}
 	return nil
+}
+
+// rollBack ends a transaction also when ctx is over. A connection that does not answer
+// is closed, and the pool drops it.
+func (s *Store) rollBack(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.rollback)
+	defer cancel()
+	tx.Rollback(ctx)
 }
 
 // claim moves the positions, first of all: whoever else wants them waits here, and

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	hitsMax    = 3               // bad rows of the table taken by line number before halving
-	triesMax   = 5               // attempts at once after a deadlock and the like
-	attemptMax = 3 * time.Minute // a server that answers nothing holds us no longer
-	stagingFor = 16              // batches after one that had duplicates
+	hitsMax    = 3  // bad rows of the table taken by line number before halving
+	triesMax   = 5  // attempts at once after a deadlock and the like
+	stagingFor = 16 // batches after one that had duplicates
 )
 
 // Write stores a batch, each record as a row, a duplicate of one or a dead letter,
@@ -34,7 +33,7 @@ func (s *Store) Prepare(b consume.Batch) func(context.Context) error {
 }
 
 func (s *Store) writeWork(ctx context.Context, w *work) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptMax)
+	ctx, cancel := s.task(ctx)
 	defer cancel()
 	started := time.Now()
 	w.begin()

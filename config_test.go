@@ -213,3 +213,25 @@ func TestEverySettingHasAKind(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeSaysWhatRightsEachCommandNeeds sees that none is left out; sink/postgres tries
+// whether it is true.
+func TestReadmeSaysWhatRightsEachCommandNeeds(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "| command | needs |")
+	table, _, _ := strings.Cut(rest, "\n\n")
+	parser, err := newParser(&cli{}, &problems{}, io.Discard, io.Discard, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range parser.Model.Leaves(false) {
+		takes := slices.ContainsFunc(slices.Concat(leaf.AllFlags(false)...), func(f *kong.Flag) bool { return f.Name == "database-url" })
+		name := strings.Fields(strings.TrimPrefix(leaf.FullPath(), parser.Model.Name+" "))
+		if said := strings.Contains(table, "`"+strings.Join(name, " ")); takes != said {
+			t.Errorf("footfall %q takes --database-url: %v, README.md says what rights it needs: %v", name, takes, said)
+		}
+	}
+}

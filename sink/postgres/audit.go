@@ -107,7 +107,7 @@ func (s *Store) Audit(ctx context.Context, o AuditOptions) (*Audit, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
+		return nil, fmt.Errorf("audit: %w", needs(err, roleReader))
 	}
 	return a.Audit, nil
 }

@@ -73,6 +73,11 @@ select current_setting('server_version'), current_setting('server_encoding'), cu
 
 // Check looks at the server and the tables. It changes nothing.
 func (s *Store) Check(ctx context.Context) (*Report, error) {
+	r, err := s.check(ctx)
+	return r, needs(err, roleReader)
+}
+
+func (s *Store) check(ctx context.Context) (*Report, error) {
 	ctx, cancel := s.task(ctx)
 	defer cancel()
 	r := &Report{MigrationsWanted: migrationsWanted()}

@@ -89,6 +89,29 @@ func unreachable(err error) error {
 	return fmt.Errorf("reach database: %w", err)
 }
 
+// The roles that hold what a user needs who does not own the schema, see the migrations, and
+// who has what none of them has.
+const (
+	roleIngest = "footfall_ingest"
+	roleReader = "footfall_reader"
+	roleEraser = "footfall_eraser"
+	roleOwner  = "the schema's owner"
+)
+
+// needs adds to an error that says that a right is missing who has it.
+func needs(err error, roles ...string) error {
+	if !noRight(err) {
+		return err
+	}
+	return fmt.Errorf("%w (this needs the rights of %s: give such a user in the database URL)", err,
+		strings.Join(roles, " and "))
+}
+
+func noRight(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "42501"
+}
+
 func advice(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "give the certificates of who signed the server's as sslrootcert=FILE in the database URL"

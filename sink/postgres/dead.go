@@ -75,7 +75,7 @@ func (s *Store) EachDeadLetter(ctx context.Context, f DeadFilter, fn func(DeadLe
 	rows, err := s.pool.Query(ctx, "select "+deadColumns+` from footfall.dead_letters
 		where at >= $1 and (outcome is null or $2) order by id`, f.Since, f.Settled)
 	if err != nil {
-		return fmt.Errorf("list dead letters: %w", err)
+		return fmt.Errorf("list dead letters: %w", needs(err, roleEraser))
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -88,13 +88,18 @@ func (s *Store) EachDeadLetter(ctx context.Context, f DeadFilter, fn func(DeadLe
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("list dead letters: %w", err)
+		return fmt.Errorf("list dead letters: %w", needs(err, roleEraser))
 	}
 	return nil
 }
 
 // DeadLetter returns one with its record.
-func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err error) {
+func (s *Store) DeadLetter(ctx context.Context, id int64) (DeadLetter, error) {
+	d, err := s.deadLetter(ctx, id)
+	return d, needs(err, roleEraser)
+}
+
+func (s *Store) deadLetter(ctx context.Context, id int64) (d DeadLetter, err error) {
 	ctx, cancel := s.ask(ctx)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, "select "+deadColumns+", key, value from footfall.dead_letters where id = $1", id)
@@ -122,9 +127,9 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, err err
 func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 	ctx, cancel := s.task(ctx)
 	defer cancel()
-	d, err := s.DeadLetter(ctx, id)
+	d, err := s.deadLetter(ctx, id)
 	if err != nil {
-		return "", err
+		return "", needs(err, roleIngest, roleEraser)
 	}
 	if d.Outcome != "" {
 		return "", fmt.Errorf("dead letter %d is %s: %w", id, d.Outcome, ErrNotWaiting)
@@ -136,7 +141,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 		return "", fmt.Errorf("dead letter %d stays one: %s: %s", id, r.reason, r.detail)
 	}
 	if err := s.ensureDays(ctx, w.days(time.Now())); err != nil {
-		return "", err
+		return "", needs(err, roleIngest, roleEraser)
 	}
 	outcome, err := s.settle(ctx, id, func(tx pgx.Tx, batch *pgx.Batch) (DeadOutcome, error) {
 		w.path = staged
@@ -157,7 +162,7 @@ func (s *Store) ReplayDead(ctx context.Context, id int64) (DeadOutcome, error) {
 		return "", fmt.Errorf("replay dead letter %d: %w", id, err)
 	}
 	if err != nil {
-		return "", fmt.Errorf("dead letter %d stays one: %w", id, err)
+		return "", fmt.Errorf("dead letter %d stays one: %w", id, needs(err, roleIngest, roleEraser))
 	}
 	return outcome, nil
 }
@@ -169,7 +174,7 @@ func (s *Store) DropDead(ctx context.Context, id int64) error {
 	defer cancel()
 	_, err := s.settle(ctx, id, func(pgx.Tx, *pgx.Batch) (DeadOutcome, error) { return DeadDropped, nil })
 	if err != nil {
-		return fmt.Errorf("drop dead letter %d: %w", id, err)
+		return fmt.Errorf("drop dead letter %d: %w", id, needs(err, roleEraser))
 	}
 	return nil
 }

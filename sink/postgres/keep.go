@@ -59,9 +59,9 @@ func (s *Store) fold(ctx context.Context, _ time.Time) error {
 
 // inspect looks for what endangers events, for Warning.
 func (s *Store) inspect(ctx context.Context) error {
-	r, err := s.Check(ctx)
+	r, err := s.check(ctx)
 	if err != nil {
-		return err
+		return needs(err, roleIngest)
 	}
 	var list []error
 	for _, p := range r.Problems() {

@@ -3,13 +3,11 @@ package postgres
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 //go:embed migrations/*.sql
@@ -63,7 +61,7 @@ func (s *Store) Pending(ctx context.Context) (before string, list []Migration, e
 	defer cancel()
 	version, err := schemaVersion(ctx, s.pool)
 	if err != nil {
-		return "", nil, fmt.Errorf("read schema version: %w", err)
+		return "", nil, fmt.Errorf("read schema version: %w", needs(err, "one of the roles, or of "+roleOwner))
 	}
 	if version < 0 {
 		return firstSchema, allMigrations, nil
@@ -84,7 +82,7 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 		applied, err = migrate(ctx, tx)
 		return err
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
+	if noRight(err) {
 		return nil, fmt.Errorf("the schema lacks migration %d, and this user may not change it: "+
 			"run footfall migrate as its owner: %w", pending[0].Number, err)
 	}

@@ -26,7 +26,7 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 		order by p on conflict do nothing returning partition, next_offset`,
 		cluster, topicID, topic, partitions, offsets)
 	if err != nil {
-		return nil, s.faultf(err, "make positions")
+		return nil, s.faultf(needs(err, roleIngest), "make positions")
 	}
 	var p int32
 	var start int64
@@ -37,7 +37,7 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 		}
 		return nil
 	}); err != nil {
-		return nil, s.faultf(err, "make positions")
+		return nil, s.faultf(needs(err, roleIngest), "make positions")
 	}
 	return s.positions(ctx, cluster, topicID, partitions)
 }
@@ -48,7 +48,7 @@ func (s *Store) positions(ctx context.Context, cluster string, topicID [16]byte,
 		where cluster_id = $1 and topic_id = $2 and partition = any($3)`,
 		cluster, topicID, partitions)
 	if err != nil {
-		return nil, s.faultf(err, "read positions")
+		return nil, s.faultf(needs(err, roleIngest), "read positions")
 	}
 	next := make(map[int32]int64, len(partitions))
 	var p int32
@@ -57,7 +57,7 @@ func (s *Store) positions(ctx context.Context, cluster string, topicID [16]byte,
 		next[p] = n
 		return nil
 	}); err != nil {
-		return nil, s.faultf(err, "read positions")
+		return nil, s.faultf(needs(err, roleIngest), "read positions")
 	}
 	return next, nil
 }

@@ -17,7 +17,7 @@ func (s *Store) Each(ctx context.Context, from, to time.Time, fn func(*event.Eve
 	rows, err := s.pool.Query(ctx, "select "+selection+` from footfall.events
 		where occurred_at >= $1 and occurred_at < $2`, from, to)
 	if err != nil {
-		return fmt.Errorf("read rows: %w", err)
+		return fmt.Errorf("read rows: %w", needs(err, roleReader))
 	}
 	defer rows.Close()
 	var e event.Event
@@ -25,14 +25,14 @@ func (s *Store) Each(ctx context.Context, from, to time.Time, fn func(*event.Eve
 	for rows.Next() {
 		e = event.Event{}
 		if err := rows.Scan(into...); err != nil {
-			return fmt.Errorf("read rows: %w", err)
+			return fmt.Errorf("read rows: %w", needs(err, roleReader))
 		}
 		if err := fn(&e); err != nil {
 			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read rows: %w", err)
+		return fmt.Errorf("read rows: %w", needs(err, roleReader))
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (s *Store) Next(ctx context.Context) (map[string]int64, error) {
 	rows, err := s.pool.Query(ctx, `select cluster_id || '/' || topic_id || '/' || partition, next_offset
 		from footfall.sink_offsets`)
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
+		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
 	}
 	next := map[string]int64{}
 	var place string
@@ -54,7 +54,7 @@ func (s *Store) Next(ctx context.Context) (map[string]int64, error) {
 		next[place] = n
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
+		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
 	}
 	return next, nil
 }

@@ -57,7 +57,7 @@ func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, st
 	}
 	horizon, newest, err := s.horizon(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("read recent events: %w", err)
+		return nil, "", fmt.Errorf("read recent events: %w", needs(err, roleReader))
 	}
 	var rows []Row
 	if cursor == "" {
@@ -66,7 +66,7 @@ func (s *Store) Recent(ctx context.Context, cursor string, limit int) ([]Row, st
 		rows, err = s.following(ctx, after, id, horizon, limit)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read recent events: %w", err)
+		return nil, "", fmt.Errorf("read recent events: %w", needs(err, roleReader))
 	}
 	if len(rows) > 0 {
 		last := &rows[len(rows)-1]
@@ -177,7 +177,7 @@ func (s *Store) Find(ctx context.Context, id event.UUID, occurredAt time.Time) (
 	case errors.Is(err, pgx.ErrNoRows):
 		return false, time.Time{}, nil
 	case err != nil:
-		return false, time.Time{}, fmt.Errorf("find event %s: %w", id, err)
+		return false, time.Time{}, fmt.Errorf("find event %s: %w", id, needs(err, roleReader))
 	}
 	return true, loadedAt.UTC(), nil
 }

@@ -104,7 +104,7 @@ func (s *Store) CreateReplay(ctx context.Context, name string, what *consume.Sel
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make table %s: %w", name, err)
+		return nil, fmt.Errorf("make table %s: %w", name, needs(err, roleOwner))
 	}
 	return r, nil
 }

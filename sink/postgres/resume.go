@@ -27,14 +27,14 @@ func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
 	rows, err := s.pool.Query(ctx, `select cluster_id, topic, topic_id, partition,
 		coalesce(first_offset, next_offset), next_offset from footfall.sink_offsets order by 1, 2, 3, 4`)
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
+		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Position, err error) {
 		err = row.Scan(&p.Cluster, &p.Topic, (*[16]byte)(&p.TopicID), &p.Partition, &p.First, &p.Next)
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
+		return nil, fmt.Errorf("read positions: %w", needs(err, roleReader))
 	}
 	return list, nil
 }
@@ -47,7 +47,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
 		from footfall.ledger where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID))
 	if err != nil {
-		return nil, fmt.Errorf("read when positions moved: %w", err)
+		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
 	}
 	stood := map[int32]time.Duration{}
 	var p int32
@@ -56,7 +56,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 		stood[p] = d
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("read when positions moved: %w", err)
+		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
 	}
 	return stood, nil
 }
@@ -76,7 +76,7 @@ func (s *Store) Skip(ctx context.Context, p Position, to int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("skip from %d to %d: %w", p.Next, to, err)
+		return fmt.Errorf("skip from %d to %d: %w", p.Next, to, needs(err, roleOwner))
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (s *Store) Restart(ctx context.Context, p Position, start int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("restart at %d: %w", start, err)
+		return fmt.Errorf("restart at %d: %w", start, needs(err, roleOwner))
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Retention says for how long events are kept, by the day of occurred_at; 0 is for ever.
@@ -31,8 +30,8 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 	for _, site := range slices.Sorted(maps.Keys(r.Sites)) {
 		err = errors.Join(err, s.expireSite(ctx, now, site, r.Sites[site]))
 	}
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
-		return fmt.Errorf("this user may not erase, so nothing is: grant it footfall_eraser: %w", err)
+	if noRight(err) {
+		return fmt.Errorf("this user may not erase, so nothing is: grant it %s: %w", roleEraser, err)
 	}
 	return err
 }

@@ -21,7 +21,7 @@ func (s *Store) SpoolPosition(ctx context.Context, id event.UUID) (next int64, o
 	case errors.Is(err, pgx.ErrNoRows):
 		return 0, false, nil
 	case err != nil:
-		return 0, false, fmt.Errorf("read spool position: %w", err)
+		return 0, false, fmt.Errorf("read spool position: %w", needs(err, roleIngest))
 	}
 	return next, true, nil
 }
@@ -36,7 +36,7 @@ func (s *Store) SetSpoolPosition(ctx context.Context, id event.UUID, next int64)
 		set next_seq = excluded.next_seq, updated_at = clock_timestamp()
 		where old.next_seq < excluded.next_seq`, [16]byte(id), next)
 	if err != nil {
-		return fmt.Errorf("set spool position: %w", err)
+		return fmt.Errorf("set spool position: %w", needs(err, roleIngest))
 	}
 	return nil
 }

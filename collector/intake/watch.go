@@ -14,7 +14,7 @@ import (
 const (
 	seriesMax    = 500     // sites with counters of their own; the others share some
 	othersSeries = "other" // their label
-	siteShare    = 4096    // appends of one site that may wait for the disk: half the spool's
+	siteShare    = 8192    // appends of one site that may wait for the disk: half the spool's
 )
 
 // watched is what the server remembers of one site. A site that a new file no longer

@@ -70,7 +70,7 @@ type Options struct {
 	MaxBytes     int64         // 1 GiB; of all segments together, at least two
 	MinFree      int64         // 512 MiB; bytes the disk has to keep free, less than 0 for none
 	Keep         time.Duration // 0; how long segments stay that were let go, as long as there is room
-	Waiting      int           // 8192; appends that may wait for the disk at once
+	Waiting      int           // 16,384; appends that may wait for the disk at once
 	Logger       *slog.Logger  // required
 	Metrics      *metrics.Set  // required
 	DiskCheck    time.Duration // 1 s; how old the disk's free space may be
@@ -88,7 +88,7 @@ func (o *Options) defaults() {
 	set(&o.MaxBytes, 1<<30)
 	set(&o.MinFree, 512<<20)
 	if o.Waiting == 0 {
-		o.Waiting = 8192
+		o.Waiting = 16 << 10
 	}
 	if o.DiskCheck == 0 {
 		o.DiskCheck = time.Second

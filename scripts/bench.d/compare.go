@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,6 +30,12 @@ func rounds(ctx context.Context, s settings, g *gate) (map[string][]kept, error)
 				l, err = sv.once(ctx, s)
 				return err
 			})
+			if sv.name == naiveName && ctx.Err() == nil && errors.Is(err, errNothing) {
+				// It has threads without a bound, and sometimes gets nowhere.
+				fmt.Fprintf(os.Stderr, "round %d of %d: %-17s does not count: %v\n", i+1, s.rounds, sv.name, err)
+				runs[sv.name] = append(runs[sv.name], kept{})
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -108,7 +115,7 @@ func compare(runs map[string][]kept, s settings) ([]side, []ratio) {
 	return pairUp(runs, names, []comparison{
 		{"pixel ÷ nginx empty_gif", "footfall pixel", "nginx empty_gif", 0.50},
 		{"beacon after fsync ÷ nginx return 204", "footfall beacon", "nginx return 204", 0.38},
-		{"beacon after fsync ÷ naive collector", "footfall beacon", "naive beacon", 40},
+		{"beacon after fsync ÷ naive collector", "footfall beacon", naiveName, 40},
 	})
 }
 

@@ -44,7 +44,7 @@ type commit struct {
 var beacon = servers[3]
 
 func commits(ctx context.Context, s settings) (all []commit, err error) {
-	for _, n := range []int{1, 64, 1000} {
+	for _, n := range []int{1, 64, 1000, overloadClients} {
 		l, _, err := once(ctx, s, beacon, n)
 		if err != nil {
 			return nil, err

@@ -44,15 +44,16 @@ const (
 	siteRate        = 1000 // beacons a second, far below what a core can take
 )
 
-// overloaded measures both, the first beside a capacity of the same minute.
+// overloaded measures both, the first beside a capacity of the same minute and of as many
+// connections: what thousands of them cost by themselves is no overload (GROUP COMMIT has it).
 func overloaded(ctx context.Context, s settings) (all []overload, err error) {
 	var cores, rates []overload
 	for range 3 {
-		few, _, err := once(ctx, s, beacon, clients)
+		most, _, err := once(ctx, s, beacon, overloadClients)
 		if err != nil {
 			return nil, err
 		}
-		o, err := flood(ctx, s, beacon, "a core's capacity", few.rate-few.failed)
+		o, err := flood(ctx, s, beacon, "a core's capacity", most.rate-most.failed)
 		if err != nil {
 			return nil, err
 		}

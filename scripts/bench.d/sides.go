@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -21,12 +22,14 @@ type server struct {
 	start      func(s settings, dir, port string) *exec.Cmd
 }
 
+const naiveName = "naive beacon"
+
 var servers = []server{
 	{"nginx empty_gif", "/p.gif" + pixelQuery, false, nginx},
 	{"footfall pixel", "/p.gif" + pixelQuery, false, footfall},
 	{"nginx return 204", "/e", true, nginx},
 	{"footfall beacon", "/e", true, footfall},
-	{"naive beacon", "/e", true, naive},
+	{naiveName, "/e", true, naive},
 }
 
 const pixelQuery = "?site=demo&type=pageview&url=https%3A%2F%2Fshop.example%2Fshoes%2Fred%3Futm_source%3Dmay&" +
@@ -157,6 +160,9 @@ func beaconBody() string {
 		`"props":{"plan":"pro","items":3,"variant":"b"}}]}`, now.UnixMilli(), event.NewUUID(now))
 }
 
+// errNothing is a side that runs and gives no answer.
+var errNothing = errors.New("answers nothing")
+
 // load is what wrk says.
 type load struct {
 	rate, failed float64 // requests a second; those answered otherwise than 2xx
@@ -189,7 +195,7 @@ func (sv server) load(ctx context.Context, r *running, clients, seconds int) (l 
 		}
 	}
 	if l.rate == 0 {
-		return l, fmt.Errorf("%s answers nothing: %s", sv.name, out)
+		return l, fmt.Errorf("%s %w: %s", sv.name, errNothing, out)
 	}
 	return l, nil
 }

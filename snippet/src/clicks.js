@@ -46,7 +46,6 @@ export const clicked = (event) => {
       const link = el.closest(LINK);
       return send("click", el, name, {
         id: attribute(el, "id"),
-        tag: el.localName,
         href: link && address(link, "href").href.split(/[?#]/)[0],
         text: link?.textContent.replace(/\s+/g, " ").trim().slice(0, 100),
       });

@@ -13,9 +13,7 @@ const submit = (form) => {
   touch();
   send("form", form, nameOf(form), {
     form_id: attribute(form, "id"),
-    form_name: attribute(form, "name"),
     form_action: address(form, "action").pathname,
-    form_method: attribute(form, "method"),
   });
 };
 

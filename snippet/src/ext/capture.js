@@ -122,9 +122,9 @@ footfall.use(({ record, before }) => {
     if (type !== "form") return;
     leaveField();
     for (const [form, spent] of times) {
-      // Attributes: a field called id takes the place of its form's own.
-      const is = (attribute) => form.getAttribute(attribute) == props["form_" + attribute];
-      if (is("id") && is("name")) {
+      // What the core calls a form by. Attributes: a field called id takes the place of its form's own.
+      const calls = ["data-event", "id", "name"].map((attribute) => form.getAttribute(attribute));
+      if ((calls.find(Boolean) || props.form_action) === name) {
         props.field_ms = spent;
         times.delete(form);
       }

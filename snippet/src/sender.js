@@ -84,11 +84,11 @@ export const flush = async (exit) => {
   let batch = (queue = queue.filter(seal)).slice(0, BATCH);
   let status = 500;
   let text, bytes, wait, response, turn;
+  if (!batch[0]) return;
   // One event above the cap goes alone: the collector answers it with a reason.
   while ((bytes = new Blob([(text = body(batch))]).size) > (blocked ? PIXEL_CAP : CAP) && batch[1]) {
     batch = batch.slice(0, batch.length >> 1);
   }
-  if (!batch[0]) return;
   queue = queue.slice(batch.length);
   if (exit) flush(exit);
   try {

@@ -217,6 +217,20 @@ test("identify, set and consent before the load hold for the first pageview", as
   assert.equal(seen.fetches[0].consent, "yes");
 });
 
+test("a session is stored with the first event, not before it, nor after consent was refused", async (t) => {
+  const sessionStorage = {};
+  const seen = browser(t, { tag: { session: "tab", auto: "false" }, sessionStorage });
+  await load();
+  await seen.tick();
+  assert.deepEqual(sessionStorage, {});
+  footfall("signup");
+  await seen.tick();
+  assert.match(sessionStorage.footfall, /^[0-9a-f]{32}$/);
+  footfall.consent("no");
+  await seen.tick();
+  assert.deepEqual(sessionStorage, {});
+});
+
 test("what a text holds for a pattern arrives as it is", async (t) => {
   const title = "Save $$, $& and $` or }";
   const seen = browser(t, { document: { title } });

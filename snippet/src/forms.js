@@ -1,18 +1,18 @@
-import { address, attribute, named, send } from "./clicks.js";
+import { address, send } from "./clicks.js";
 import { guard } from "./guard.js";
 import { touch } from "./pages.js";
 
-const idOf = (el) => attribute(el, "id") || attribute(el, "name");
-const nameOf = (form) => named(form) || idOf(form) || address(form, "action").pathname;
+const idOf = (el) => el.getAttribute("id") || el.getAttribute("name");
+const nameOf = (form) => form.getAttribute("data-event") || idOf(form) || address(form, "action").pathname;
 
-let sent;
+export let sent;
 
 // submit says which form it is, never what was typed into it: no field is looked at.
-const submit = (form) => {
+export const submit = (form) => {
   sent = form;
   touch();
   send("form", form, nameOf(form), {
-    form_id: attribute(form, "id"),
+    form_id: form.getAttribute("id"),
     form_action: address(form, "action").pathname,
   });
 };
@@ -27,7 +27,3 @@ export const focusin = (event) => {
   if (root.host) root.addEventListener("submit", submitted, true);
   if (FIELDS && el.form) touch({ form: nameOf(el.form), field: idOf(el) });
 };
-
-// form.submit() of a script has no event. Where it follows one, for a form that
-// was looked over first, that was it.
-export const sentByScript = (form) => form === sent || submit(form);

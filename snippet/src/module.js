@@ -4,7 +4,7 @@ import { start } from "./start.js";
 
 // init starts counting: { site, endpoint } and the tag's other attributes.
 export function init(options) {
-  if (typeof window !== "undefined") start(options, options.endpoint);
+  if (typeof window !== "undefined") start({ dataset: options, src: options.endpoint });
 }
 
 const call = (name) => (...args) => {

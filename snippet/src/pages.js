@@ -1,15 +1,15 @@
 // Which page is being looked at, for how long, and how far it was read.
-import { clean, here, key } from "./address.js";
+import { clean, routed } from "./address.js";
 import { encode } from "./batch.js";
 import { ENGAGED } from "./limits.js";
 import { data } from "./rules.js";
-import { add, core, flush } from "./sender.js";
+import { add, flush } from "./sender.js";
 import { uuid } from "./uuid.js";
 
 // page is the fields, globals the properties of each event from now on.
 export const page = {};
 export const globals = {};
-let at, since, spent, bottom, least, field;
+let at, since, spent, least, bottom, field;
 
 // touch remembers the form field that the visitor was in last, for the leave.
 export const touch = (props) => {
@@ -19,22 +19,20 @@ export const touch = (props) => {
 // The copy is taken now, so that neither what the page does to its props later nor
 // what JSON cannot hold gets into the batch.
 export const record = (type, fields, to = add) => {
-  if (core.consent !== "no") {
-    to({
-      url: here(),
-      ...page,
-      ...fields,
-      props: JSON.parse(encode({ ...globals, ...fields.props })),
-      event_id: uuid(),
-      type,
-    });
-  }
+  to({
+    url: clean(HASH ? routed() : location.href),
+    ...page,
+    ...fields,
+    props: JSON.parse(encode({ ...globals, ...fields.props })),
+    event_id: uuid(),
+    type,
+  });
 };
 
 export const view = (props, referrer = page.url || clean(document.referrer)) => {
   leave();
-  Object.assign(page, { url: here(), referrer, pageview_id: uuid() });
-  spent = bottom = least = field = 0;
+  Object.assign(page, { url: clean(HASH ? routed() : location.href), referrer, pageview_id: uuid() });
+  spent = least = bottom = field = 0;
   record("pageview", { props });
 };
 
@@ -54,13 +52,14 @@ export const attend = () => {
 // the next leave has all of it again.
 export const leave = (to) => {
   attend();
-  if (LEAVE && page.url && spent >= least) {
+  if (LEAVE && spent >= least) {
     scroll();
-    record("leave", {
+    const fields = {
       engaged_ms: spent,
-      scroll_pct: Math.min(100, Math.round((100 * bottom) / document.documentElement.scrollHeight)),
+      scroll_pct: Math.min(100, (100 * bottom) / document.documentElement.scrollHeight),
       props: field,
-    }, to);
+    };
+    record("leave", fields, to);
     if (to) return;
     spent = 0;
     least = ENGAGED;
@@ -78,14 +77,19 @@ export const look = (event) => {
   // With UNSEEN the first look counts what nobody sees yet.
   if (UNSEEN ? document.hidden && at : document.hidden) return hide();
   attend();
-  const before = at;
-  at = key();
+  const first = !at;
+  // What makes a page another one.
+  const moved =
+    at !=
+    (at = HASH
+      ? QUERY
+        ? location.href
+        : location.pathname + location.hash
+      : location.href.split(QUERY ? "#" : /[?#]/)[0]);
   if (
+    (SPA ? moved && (REPLACE || first || event?.navigationType != "replace") : first) &&
     AUTO &&
-    data.auto !== "false" &&
-    (SPA
-      ? at !== before && (REPLACE || !before || event?.navigationType !== "replace")
-      : !before)
+    data.auto != "false"
   ) {
     view();
   }

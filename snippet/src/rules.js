@@ -9,13 +9,13 @@ const OWN_MACHINE = /^(127\.|localhost(:|$)|\[|$)/;
 
 // configure takes the tag's attributes and address. It tells whether this visitor, or this
 // page, is not to be counted.
-export const configure = (options, src) => {
-  data = options;
-  source = src || location;
+export const configure = (tag) => {
+  data = tag.dataset;
+  source = tag.src || location;
   endpoint = new URL(data.endpoint || ENDPOINT, source);
   return (
     (DNT && navigator.doNotTrack == 1) ||
-    (!FRAMES && top !== self) ||
+    (!FRAMES && top != self) ||
     (GPC && navigator.globalPrivacyControl) ||
     // The developer's own machine counts where the collector is there too.
     (!LOCAL && OWN_MACHINE.test(location.host) && !OWN_MACHINE.test(endpoint.host)) ||

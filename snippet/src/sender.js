@@ -7,7 +7,7 @@
 // exit where it is the surer way. What no way brings is held and tried again.
 import { encode } from "./batch.js";
 import { stored, guard, warn } from "./guard.js";
-import { BATCH, CAP, HELD, PIXEL_CAP, ROUNDS } from "./limits.js";
+import { BATCH, CAP, HELD, KEEPALIVE_CAP, PIXEL_CAP, ROUNDS } from "./limits.js";
 import { data, endpoint } from "./rules.js";
 import { uuid } from "./uuid.js";
 
@@ -41,15 +41,16 @@ export const body = (batch) =>
 export const plan = (delay) => {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    timer = 0;
-    blocked = 0;
+    timer = blocked = 0;
     flush();
   }, delay);
 };
 
 export const add = (event) => {
-  queue.push(event);
-  timer || plan();
+  if (core.consent != "no") {
+    queue.push(event);
+    timer || plan();
+  }
 };
 
 // settle tells who asked: true when the collector has it, false when it never will, nothing
@@ -58,7 +59,7 @@ const settle = (batch, taken) => batch.map((event) => stored(() => event.callbac
 
 export const setConsent = (state) => {
   core.consent = state;
-  if (state === "no") {
+  if (state == "no") {
     settle(queue, false);
     queue = [];
     stored(() => delete sessionStorage.footfall);
@@ -69,7 +70,7 @@ export const setConsent = (state) => {
 // seal makes what is sent of an event, a copy that nobody else has, and tells whether it is to
 // be sent. Routers set the title after the URL, so it is read now.
 const seal = /* @__PURE__ */ guard((event) => {
-  if (event.type === "pageview") event.title ||= document.title;
+  if (event.type == "pageview") event.title ||= document.title;
   return (event.sealed ||=
     core.before.every((hook) => hook(event) !== false) && JSON.parse(encode(event)));
 });
@@ -77,61 +78,60 @@ const seal = /* @__PURE__ */ guard((event) => {
 // flush sends what waits, one request after the other: that of an exit, which does not wait, then
 // finds room among the 64 KiB of those that outlive a page. No answer is relied upon: engines
 // leave some out when a page is put away, or a link was a download; the next event, or the exit,
-// makes the next flush. Where the last fetch was rejected
-// all goes by pixel, until the next plan.
+// makes the next flush. Where the last fetch was rejected all goes by pixel, until the next plan.
 export const flush = async (exit) => {
-  if (core.consent && core.consent !== "yes") return;
-  let batch = (queue = queue.filter(seal)).slice(0, BATCH);
+  if (core.consent == "wait") return;
+  let count = BATCH;
   let status = 500;
-  let text, bytes, wait, response, turn;
-  if (!batch[0]) return;
+  let text, response, turn;
+  queue = queue.filter(seal);
+  if (!queue[0]) return;
   // One event above the cap goes alone: the collector answers it with a reason.
-  while ((bytes = new Blob([(text = body(batch))]).size) > (blocked ? PIXEL_CAP : CAP) && batch[1]) {
-    batch = batch.slice(0, batch.length >> 1);
-  }
-  queue = queue.slice(batch.length);
+  while ((text = body(queue.slice(0, count))).length > (blocked ? PIXEL_CAP : CAP) && (count >>= 1));
+  const batch = queue.splice(0, count || 1);
   if (exit) flush(exit);
   try {
     status = blocked
       ? // Not by decode(): that waits for a frame, which a hidden tab may never draw.
         // A load's event is no status above 399.
-        await new Promise((onload, onerror) => {
-          const src = new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint);
-          Object.assign(new Image(), { onload, onerror, src });
-        })
+        await new Promise((onload, onerror) =>
+          Object.assign(new Image(), {
+            onload,
+            onerror,
+            src: new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint),
+          }),
+        )
       : // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
         // beacon to the page's own host for a ping to strangers.
-        (data.transport === "beacon" ||
-            (exit && (navigator.vendor[0] === "A" || endpoint.host === location.host))) &&
+        (data.transport == "beacon" ||
+            (exit && (navigator.vendor[0] == "A" || endpoint.host == location.host))) &&
           navigator.sendBeacon(endpoint, text)
         ? // A collector that asked us to wait may refuse this too, and without a network the
           // beacon says yes to nobody. The page can come back, so the events stay; their ids
           // make a repeat harmless.
-          exit && (rounds || !navigator.onLine) && 500
+          exit && (rounds || !navigator.onLine) && status
         : // A string body is text/plain and no header is ours: no preflight.
-          ((response = await fetch(endpoint, {
+          (response = await fetch(endpoint, {
             method: "POST",
             body: text,
-            keepalive: bytes <= CAP,
+            keepalive: text.length < KEEPALIVE_CAP,
             credentials: "omit",
-          })),
-          (wait = response.headers.get("Retry-After")),
-          response.status);
+          })).status;
     if (WARN && status > 399) warn(response?.headers.get("X-Footfall-Reason") || status);
   } catch {
     // What rejects fetch swallows the beacon too, without a word; or there is no beacon.
     turn = !blocked;
     blocked = 1;
   }
-  const again = status === 429 || status > 499;
-  if (again && core.consent !== "no" && (turn || exit || ++rounds <= ROUNDS)) {
+  // Too many requests, and what is above: the collector sends no other 4xx there.
+  if (status > 428 && core.consent != "no" && (turn || exit || rounds++ < ROUNDS)) {
     core.held = batch;
     queue = [...batch, ...queue].slice(-HELD);
     if (turn) flush(exit);
-    else plan((wait * 1e3 || 500 << rounds) * (1 + Math.random() / 2));
+    else plan((response?.headers.get("Retry-After") * 1e3 || 500 << rounds) * (1 + Math.random() / 2));
   } else {
     rounds = 0;
-    settle(batch, again ? undefined : !(status > 399));
+    settle(batch, status > 428 ? undefined : !(status > 399));
     flush();
   }
 };

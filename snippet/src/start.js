@@ -1,19 +1,20 @@
-// The snippet on a page: window.footfall, and what it listens to.
+// The snippet on a page: self.footfall, and what it listens to.
 import { clicked } from "./clicks.js";
-import { focusin, sentByScript, submitted } from "./forms.js";
-import { stored, guard, on, patch } from "./guard.js";
+import { focusin, sent, submit, submitted } from "./forms.js";
+import { guard, on, patch, stored, warn } from "./guard.js";
 import { IDLE, PATIENCE } from "./limits.js";
 import { attend, globals, hide, leave, look, page, record, scroll, view } from "./pages.js";
 import { configure, data, endpoint, source } from "./rules.js";
 import { add, body, core, plan, setConsent } from "./sender.js";
 
-// start makes window.footfall and begins to count once the page is seen: a prerendered
+// start makes self.footfall and begins to count once the page is seen: a prerendered
 // page or a tab that is never opened is no visit. Until then what would be an event is kept.
-export const start = (options, src) => {
-  const stub = window.footfall || {};
-  if (stub.set && !stub.q) return;
+export const start = (tag) => {
+  if (WARN && !tag) return warn("no data-site");
+  const stub = self.footfall;
+  if (stub?.set && !stub.q) return;
   // What is kept, until it begins; not a list where nothing is to be counted.
-  let kept = configure(options, src) || [];
+  let kept = configure(tag) || [];
   setConsent(data.consent);
   const keep =
     (fn) =>
@@ -21,7 +22,7 @@ export const start = (options, src) => {
       const call = guard(() => fn(...args));
       kept ? kept.push?.(call) : call();
     };
-  const api = (window.footfall = Object.assign(
+  const api = (self.footfall = Object.assign(
     keep((name, props, fields) => name && record("custom", { ...fields, name, props })),
     {
       page: keep(view),
@@ -41,7 +42,7 @@ export const start = (options, src) => {
       },
     },
   ));
-  (stub.q || []).map((args) => (args.m ? api[args.m] : api)(...args));
+  stub?.q?.map((args) => (api[args.m] || api)(...args));
 
   const begin = () => {
     if (!kept.push || (!UNSEEN && document.hidden)) return;
@@ -50,12 +51,12 @@ export const start = (options, src) => {
     plan(PATIENCE);
     if (!data.ext) requestAnimationFrame(() => plan());
     // An extension is fetched by the running script, so that a page's nonce holds for it and no
-    // policy for Trusted Types is needed.
+    // policy for Trusted Types is needed. To guard a problem is to swallow it, in fewest bytes.
     else if (EDITION) {
       data.ext
         .split(",")
         .map((name) =>
-          import(/* webpackIgnore: true */ new URL(SCRIPT + "-" + name + EDITION, source)).catch(Boolean),
+          import(/* webpackIgnore: true */ new URL(SCRIPT + "-" + name + EDITION, source)).catch(guard),
         );
     }
     // The zone's first call costs up to 70 ms on a slow phone: not before the first send, and
@@ -77,22 +78,19 @@ export const start = (options, src) => {
       ...(SPA && { popstate: look }),
       ...(BFCACHE && {
         // A page that comes back is a pageview, with the referrer it had.
-        pageshow(event) {
-          if (event.persisted && page.url) view(null, page.referrer);
-        },
+        pageshow: (event) => event.persisted && page.url && view(null, page.referrer),
       }),
       ...(CLICKS && { click: clicked, auxclick: clicked }),
       ...(FORMS && { submit: submitted, focusin }),
     });
-    if (FORMS) patch(HTMLFormElement.prototype, "submit", sentByScript);
-    // An element with id="navigation" has this name too, but no entries.
+    // form.submit() of a script has no event. Where it follows one, for a form that was looked
+    // over first, that was it.
+    if (FORMS) patch(HTMLFormElement.prototype, "submit", (form) => form == sent || submit(form));
     if (SPA) {
-      if (window.navigation?.currentEntry) {
-        navigation.addEventListener("currententrychange", guard(look));
-      } else {
-        patch(history, "pushState", look);
-        patch(history, "replaceState", REPLACE ? look : () => look({ navigationType: "replace" }));
-      }
+      // What both tell of is counted once. An element with id="navigation" has this name too.
+      self.navigation?.addEventListener?.("currententrychange", guard(look));
+      patch(history, "pushState", look);
+      patch(history, "replaceState", REPLACE ? look : () => look({ navigationType: "replace" }));
     }
     look();
     const calls = kept;

@@ -5,9 +5,9 @@ let last = 0;
 // the next ones, and a leave still sorts before the pageview that followed it.
 // Its 74 random bits tell events apart and guard nothing.
 export const uuid = () => {
-  last = Math.max(Date.now(), last + 1);
   // Eleven hex digits hold the milliseconds until the year 2527.
-  return ("0" + last.toString(16) + "7xxx8xxxxxxxxxxxxxxx").replace(/x/g, () =>
+  const time = (last = Math.max(Date.now(), last + 1)).toString(16);
+  return ("0" + time + "7xxx8xxxxxxxxxxxxxxx").replace(/x/g, () =>
     ((Math.random() * 16) | 0).toString(16),
   );
 };

@@ -43,7 +43,7 @@ export function browser(t, { tag = {}, answer = () => ({ status: 204 }), ...page
       currentScript: { src: "https://collector.example/f.js", dataset: { site: "shop", ...tag } },
       documentElement: { scrollHeight: 2000 },
       baseURI: "https://shop.example/a",
-      querySelector: () => null,
+      scripts: [],
       hidden: false,
       hasFocus: () => true,
       referrer: "https://search.example/",

@@ -217,6 +217,24 @@ test("identify, set and consent before the load hold for the first pageview", as
   assert.equal(seen.fetches[0].consent, "yes");
 });
 
+test("any other consent is as if there were none", async (t) => {
+  const seen = browser(t, { tag: { consent: "maybe" } });
+  await load();
+  await seen.tick();
+  assert.deepEqual(types(seen), ["pageview"]);
+});
+
+test("a page that never had the focus has one leave, and no second", async (t) => {
+  const seen = browser(t, { document: { hasFocus: () => false } });
+  await load();
+  await seen.tick();
+  seen.fire("pagehide");
+  seen.fire("pagehide");
+  await seen.tick();
+  assert.deepEqual(types(seen), ["pageview", "leave"]);
+  assert.equal(seen.events()[1].engaged_ms, 0);
+});
+
 test("a session is stored with the first event, not before it, nor after consent was refused", async (t) => {
   const sessionStorage = {};
   const seen = browser(t, { tag: { session: "tab", auto: "false" }, sessionStorage });
@@ -230,6 +248,21 @@ test("a session is stored with the first event, not before it, nor after consent
   await seen.tick();
   assert.deepEqual(sessionStorage, {});
 });
+
+for (const [path, sent] of [
+  ["/a?token=1", "/a"],
+  ["/a?token=1&utm_source=x&next=/?ref=2&REF=3#ref=4", "/a?utm_source=x"],
+  ["/a?ref=1&my_ref=2&&GCLID=3&", "/a?ref=1&GCLID=3"],
+  ["/R&D&ref=1?a=1&b&ref=2", "/R&D&ref=1?ref=2"],
+  ["/a#ref=1", "/a"],
+]) {
+  test(`the address ${path} is sent as ${sent}`, async (t) => {
+    const seen = browser(t, { url: "https://shop.example" + path });
+    await load();
+    await seen.tick();
+    assert.equal(seen.events()[0].url, "https://shop.example" + sent);
+  });
+}
 
 test("what a text holds for a pattern arrives as it is", async (t) => {
   const title = "Save $$, $& and $` or }";

@@ -32,21 +32,23 @@ func (s *Store) Prepare(b consume.Batch) func(context.Context) error {
 	return func(ctx context.Context) error { return s.writeWork(ctx, w) }
 }
 
+// writeWork writes a batch within a task, and halves of it within one each: a batch of rows
+// that take long has to come down to a size that fits, whatever that needs in all.
 func (s *Store) writeWork(ctx context.Context, w *work) error {
-	ctx, cancel := s.task(ctx)
+	task, cancel := s.task(ctx)
 	defer cancel()
 	started := time.Now()
 	w.begin()
 	if s.staging.Load() > 0 {
 		w.path = staged
 	}
-	if err := w.place.ready(ctx, w, started); err != nil {
+	if err := w.place.ready(task, w, started); err != nil {
 		return s.faultf(err, "write %d records", len(w.rows))
 	}
 	for {
-		err := s.attempt(ctx, w)
+		err := s.attempt(task, w)
 		if lost, ok := errors.AsType[*lostCommit](err); ok {
-			err = s.outcome(ctx, w, lost)
+			err = s.outcome(task, w, lost)
 		}
 		if err == nil {
 			s.adapt(w)

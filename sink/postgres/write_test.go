@@ -239,3 +239,17 @@ func TestHalvesOfABatchTouch(t *testing.T) {
 		t.Error("one record was halved")
 	}
 }
+
+// The halves of what takes too long must not share the time that the whole had: then no
+// size would ever fit, and the batch would be tried again for ever.
+func TestABatchOfSlowRowsIsHalvedUntilItFits(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	pgtest.Exec(t, url, `create function public.slow() returns trigger language plpgsql as
+			$$ begin perform pg_sleep(0.03); return new; end $$;
+		create trigger slow before insert on footfall.events for each row execute function public.slow()`)
+	s.limits.statement, s.limits.task = 500*time.Millisecond, 1500*time.Millisecond
+	write(t, s, part(0, 0, encoded(events(80, today())...)...)) // 2.4 s; five runs fit
+	wantCounts(t, url, counts{rows: 80, in: 80, inserted: 80})
+}

@@ -21,28 +21,29 @@ export const send = (type, el, name, props) => {
 export const clicked = (event) => {
   let name;
   const counts = (el) => {
-    if (!el.matches?.(":not(form)[data-event],:any-link")) return;
-    const url = address(el, "href");
-    return (name =
-      el.getAttribute("data-event") ||
-      (CONTACT && url.href.match(/^(mailto|tel):/)?.[1]) ||
-      (/^http/.test(url.href) &&
-        (DOWNLOAD &&
-        (el.hasAttribute("download") ||
-          // Of a path or of a query's value: /get?file=report.pdf is a download too.
-          /\.(pdf|(doc|xls|ppt)x?|csv|txt|epub|zip|rar|7z|t?gz|dmg|exe|msi|pkg|deb|rpm|apk|iso|mp[34]|mov|avi|wav)([?#&]|$)/i.test(
-            url.href,
-          ))
-          ? "download"
-          : OUTBOUND && url.host != location.host && "outbound")));
+    if (el.matches?.(":not(form)[data-event],:any-link")) {
+      const url = address(el, "href");
+      return (name =
+        el.getAttribute("data-event") ||
+        (CONTACT && url.href.match(/^(mailto|tel):/)?.[1]) ||
+        (/^http/.test(url.href) &&
+          (DOWNLOAD &&
+          (el.hasAttribute("download") ||
+            // Of a path or of a query's value: /get?file=report.pdf is a download too.
+            /\.(pdf|exe|zip|mp[34]|dmg|txt|mov|7z|msi|iso|t?gz|avi|csv|(doc|xls|ppt)x?|pkg|epub|rpm|rar|apk|deb|wav)([?#&]|$)/i.test(
+              url.href,
+            ))
+            ? "download"
+            : OUTBOUND && url.host != location.host && "outbound")));
+    }
   };
   const el = event.composedPath().find(counts);
   if (el && event.button < 2) {
     const link = el.closest(":any-link");
     send("click", el, name, {
-      id: el.getAttribute("id"),
-      href: link && address(link, "href").href.split(/[?#]/)[0],
       text: link?.textContent.replace(/\s+/g, " ").trim().slice(0, 100),
+      href: link && address(link, "href").href.split(/[?#]/)[0],
+      id: el.getAttribute("id"),
     });
   }
 };

@@ -9,11 +9,11 @@ export let sent;
 
 // submit says which form it is, never what was typed into it: no field is looked at.
 export const submit = (form) => {
-  sent = form;
   touch();
+  sent = form;
   send("form", form, nameOf(form), {
-    form_id: form.getAttribute("id"),
     form_action: address(form, "action").pathname,
+    form_id: form.getAttribute("id"),
   });
 };
 

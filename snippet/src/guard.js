@@ -38,8 +38,8 @@ export const on = (handlers) => {
 // patch calls fn(this) after each call of a method of the page's.
 export const patch = (object, name, fn) => {
   const original = object[name];
-  object[name] = function () {
-    const result = original.apply(this, arguments);
+  object[name] = function (...args) {
+    const result = original.apply(this, args);
     guard(fn)(this);
     return result;
   };

@@ -1,10 +1,10 @@
 // Which page is being looked at, for how long, and how far it was read.
 import { clean, routed } from "./address.js";
-import { encode } from "./batch.js";
-import { ENGAGED } from "./limits.js";
-import { data } from "./rules.js";
 import { add, flush } from "./sender.js";
 import { uuid } from "./uuid.js";
+import { data } from "./rules.js";
+import { encode } from "./batch.js";
+import { ENGAGED } from "./limits.js";
 
 // page is the fields, globals the properties of each event from now on.
 export const page = {};
@@ -31,7 +31,7 @@ export const record = (type, fields, to = add) => {
 
 export const view = (props, referrer = page.url || clean(document.referrer)) => {
   leave();
-  Object.assign(page, { url: clean(HASH ? routed() : location.href), referrer, pageview_id: uuid() });
+  Object.assign(page, { url: clean(HASH ? routed() : location.href), pageview_id: uuid(), referrer });
   spent = least = bottom = field = 0;
   record("pageview", { props });
 };
@@ -54,15 +54,20 @@ export const leave = (to) => {
   attend();
   if (LEAVE && spent >= least) {
     scroll();
-    const fields = {
-      engaged_ms: spent,
-      scroll_pct: Math.min(100, (100 * bottom) / document.documentElement.scrollHeight),
-      props: field,
-    };
-    record("leave", fields, to);
-    if (to) return;
-    spent = 0;
-    least = ENGAGED;
+    // Written in place: a name of its own is not packed away.
+    record(
+      "leave",
+      {
+        engaged_ms: spent,
+        props: field,
+        scroll_pct: Math.min(100, (100 * bottom) / document.documentElement.scrollHeight),
+      },
+      to,
+    );
+    if (!to) {
+      spent = 0;
+      least = ENGAGED;
+    }
   }
 };
 

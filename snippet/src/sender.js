@@ -5,11 +5,11 @@
 // The ways: fetch, because content blockers drop beacons while the beacon says true;
 // the pixel when fetch is rejected (a policy, a blocker, no network); the beacon at
 // exit where it is the surer way. What no way brings is held and tried again.
+import { data, endpoint } from "./rules.js";
+import { uuid } from "./uuid.js";
 import { encode } from "./batch.js";
 import { stored, guard, warn } from "./guard.js";
 import { BATCH, CAP, HELD, KEEPALIVE_CAP, PIXEL_CAP, ROUNDS } from "./limits.js";
-import { data, endpoint } from "./rules.js";
-import { uuid } from "./uuid.js";
 
 // core is what extensions are given: the hooks that may change an event or return false, and
 // consent as it stands. What could not be sent and is tried again is told by setting held.
@@ -24,16 +24,16 @@ let timer, blocked;
 export const body = (batch) =>
   encode({
     site: data.site,
-    sent_at: Date.now(),
-    snippet_version: VERSION,
-    consent: core.consent,
     session_id: data.session && stored(() => (sessionStorage.footfall ||= uuid())),
-    webdriver: navigator.webdriver,
     screen_w: screen.width,
-    screen_h: screen.height,
-    viewport_w: innerWidth,
-    viewport_h: innerHeight,
     events: batch.map((event) => event.sealed),
+    screen_h: screen.height,
+    viewport_h: innerHeight,
+    viewport_w: innerWidth,
+    snippet_version: VERSION,
+    sent_at: Date.now(),
+    consent: core.consent,
+    webdriver: navigator.webdriver,
   });
 
 // plan puts the next flush off by so many milliseconds; what is no number is none. It tries
@@ -97,8 +97,8 @@ export const flush = async (exit) => {
         await new Promise((onload, onerror) =>
           Object.assign(new Image(), {
             onload,
-            onerror,
             src: new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint),
+            onerror,
           }),
         )
       : // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
@@ -113,9 +113,9 @@ export const flush = async (exit) => {
         : // A string body is text/plain and no header is ours: no preflight.
           (response = await fetch(endpoint, {
             method: "POST",
+            credentials: "omit",
             body: text,
             keepalive: text.length < KEEPALIVE_CAP,
-            credentials: "omit",
           })).status;
     if (WARN && status > 399) warn(response?.headers.get("X-Footfall-Reason") || status);
   } catch {

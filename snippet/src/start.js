@@ -1,11 +1,11 @@
 // The snippet on a page: self.footfall, and what it listens to.
-import { clicked } from "./clicks.js";
 import { focusin, sent, submit, submitted } from "./forms.js";
-import { guard, on, patch, stored, warn } from "./guard.js";
-import { IDLE, PATIENCE } from "./limits.js";
 import { attend, globals, hide, leave, look, page, record, scroll, view } from "./pages.js";
 import { configure, data, endpoint, source } from "./rules.js";
+import { clicked } from "./clicks.js";
 import { add, body, core, plan, setConsent } from "./sender.js";
+import { guard, on, patch, stored, warn } from "./guard.js";
+import { IDLE, PATIENCE } from "./limits.js";
 
 // start makes self.footfall and begins to count once the page is seen: a prerendered
 // page or a tab that is never opened is no visit. Until then what would be an event is kept.
@@ -25,21 +25,21 @@ export const start = (tag) => {
   const api = (self.footfall = Object.assign(
     keep((name, props, fields) => name && record("custom", { ...fields, name, props })),
     {
-      page: keep(view),
       use: keep((extension) =>
-        extension(Object.assign(core, { record, leave, add, body, data, endpoint })),
+        extension(Object.assign(core, { leave, endpoint, body, record, add, data })),
       ),
+      off(on = 1) {
+        stored(() => (localStorage.footfall_off = on || ""));
+        setConsent("no");
+      },
       identify(id) {
         page.user_id = id;
       },
       set(props) {
         Object.assign(globals, props);
       },
+      page: keep(view),
       consent: setConsent,
-      off(on = 1) {
-        stored(() => (localStorage.footfall_off = on || ""));
-        setConsent("no");
-      },
     },
   ));
   stub?.q?.map((args) => (api[args.m] || api)(...args));
@@ -67,31 +67,33 @@ export const start = (tag) => {
       }, IDLE);
     }
     on({
-      online: plan,
-      visibilitychange: look,
-      // pagehide and hidden both: older Safari leaves out one of them. Never unload,
-      // it keeps the page out of the back/forward cache.
-      pagehide: hide,
-      focus: attend,
       blur: attend,
-      scroll,
+      visibilitychange: look,
+      ...(FORMS && { submit: submitted }),
+      focus: attend,
       ...(SPA && { popstate: look }),
+      scroll,
       ...(BFCACHE && {
         // A page that comes back is a pageview, with the referrer it had.
         pageshow: (event) => event.persisted && page.url && view(null, page.referrer),
       }),
-      ...(CLICKS && { click: clicked, auxclick: clicked }),
-      ...(FORMS && { submit: submitted, focusin }),
+      online: plan,
+      ...(FORMS && { focusin }),
+      ...(CLICKS && { click: clicked }),
+      // pagehide and hidden both: older Safari leaves out one of them. Never unload,
+      // it keeps the page out of the back/forward cache.
+      pagehide: hide,
+      ...(CLICKS && { auxclick: clicked }),
     });
-    // form.submit() of a script has no event. Where it follows one, for a form that was looked
-    // over first, that was it.
-    if (FORMS) patch(HTMLFormElement.prototype, "submit", (form) => form == sent || submit(form));
     if (SPA) {
       // What both tell of is counted once. An element with id="navigation" has this name too.
       self.navigation?.addEventListener?.("currententrychange", guard(look));
       patch(history, "pushState", look);
       patch(history, "replaceState", REPLACE ? look : () => look({ navigationType: "replace" }));
     }
+    // form.submit() of a script has no event. Where it follows one, for a form that was looked
+    // over first, that was it.
+    if (FORMS) patch(HTMLFormElement.prototype, "submit", (form) => form == sent || submit(form));
     look();
     const calls = kept;
     kept = 0;

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,7 +117,7 @@ func (b *sinkBench) steps() []step {
 			return b.db.writeBatches(ctx, batches(b.events, 10_000))
 		}},
 		{sideDouble, func(ctx context.Context) (int64, time.Duration, error) {
-			return b.db.writeBatches(ctx, batches(withDuplicates(b.events), 10_000))
+			return b.db.writeBatches(ctx, batches(withDuplicates(b.events, 10_000), 10_000))
 		}},
 	}
 	if len(b.brokers) > 0 {
@@ -152,12 +153,14 @@ func left(without, name string) bool {
 	return false
 }
 
-// withDuplicates repeats every fiftieth event, an earlier one of the list.
-func withDuplicates(list []*event.Event) []*event.Event {
-	var out []*event.Event
-	for i, e := range list {
-		if out = append(out, e); i%50 == 49 {
-			out[len(out)-1] = list[i-49]
+// withDuplicates repeats every fiftieth event, one of an earlier batch: what is repeated within
+// a batch never reaches the database.
+func withDuplicates(list []*event.Event, batch int) []*event.Event {
+	out := slices.Clone(list)
+	back := batch + 9 // an event that is itself no repetition
+	for i := back; i < len(out); i++ {
+		if i%50 == 49 {
+			out[i] = list[i-back]
 		}
 	}
 	return out

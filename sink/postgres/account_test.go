@@ -31,7 +31,7 @@ func tallies(t *testing.T, url string) string {
 
 func TestTalliesTellSitesAndHoursApart(t *testing.T) {
 	t.Parallel()
-	for _, way := range []string{"direct", "staged", "halved"} {
+	for _, way := range []string{"direct", "sifted", "staged", "halved"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			s, url := open(t)
@@ -42,8 +42,10 @@ func TestTalliesTellSitesAndHoursApart(t *testing.T) {
 			want := "blog 12: 1 inserted 0 duplicate 0 dead 0 erased; shop 12: 1 inserted 1 duplicate 0 dead 0 erased; shop 13: 1 inserted"
 			list := []*event.Event{a, b, c, a}
 			switch way {
+			case "sifted":
+				s.detour.begin(sifted)
 			case "staged":
-				s.staging.Store(1)
+				s.detour.begin(staged)
 			case "halved":
 				pgtest.Exec(t, url, `create function footfall.sour() returns trigger language plpgsql as
 					$$ begin raise 'sour'; end $$;

@@ -12,7 +12,7 @@ import (
 )
 
 func BenchmarkWrite10000(b *testing.B) {
-	for _, way := range []string{"direct", "staged"} {
+	for way, path := range map[string]path{"direct": direct, "sifted": sifted, "staged": staged} {
 		b.Run(way, func(b *testing.B) {
 			s, _ := open(b)
 			own(b, s, 0, 1, 2, 3)
@@ -38,9 +38,7 @@ func BenchmarkWrite10000(b *testing.B) {
 				if next == len(batches) {
 					b.Fatalf("only %d batches are prepared", len(batches))
 				}
-				if way == "staged" {
-					s.staging.Store(stagingFor)
-				}
+				s.detour.begin(path)
 				write(b, s, batches[next]...)
 				next++
 			}

@@ -126,6 +126,9 @@ func classify(err error) action {
 	if errors.Is(err, errOtherType) {
 		return stage // from where the server converts
 	}
+	if errors.Is(err, errOtherKey) {
+		return blocked
+	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return reconnect // network, timeout, closed

@@ -96,6 +96,11 @@ var stageSQL = func() string {
 	return "create temporary table footfall_stage (" + strings.Join(list, ", ") + ") on commit drop"
 }()
 
+// errOtherKey is about a trigger before the insert that gives rows another event_id or
+// occurred_at: then nobody can say any more which events are stored.
+var errOtherKey = errors.New("a trigger of the table changes event_id or occurred_at, by which rows are told apart: " +
+	"take that out of it")
+
 // unstage stores the staged rows of the numbers [from, to) that are not in the
 // table yet, and returns the numbers of those. A temporary table is read in the order
 // in which it was filled, so rows are stored in the order of live.
@@ -104,15 +109,19 @@ var stageSQL = func() string {
 // nowhere, so it has to be an error and no duplicate. So does one that a trigger keeps
 // out; filtered says that there are triggers that can, on whatever table.
 func unstage(ctx context.Context, tx pgx.Tx, table string, from, to int) (inserted []int32, filtered bool, err error) {
+	var n int
 	err = tx.QueryRow(ctx, fmt.Sprintf(`with run as (
 			select * from pg_temp.footfall_stage where seq >= $1 and seq < $2),
 		fresh as (
 			insert into %[2]s (%[1]s) select %[1]s from run
 			on conflict (occurred_at, event_id) do nothing returning occurred_at, event_id)
-		select coalesce(array_agg(seq), '{}'), exists (select from pg_trigger
+		select (select count(*) from fresh), coalesce(array_agg(seq), '{}'), exists (select from pg_trigger
 			where not tgisinternal and tgtype & %[3]d = %[3]d)
 		from fresh join run using (occurred_at, event_id)`,
-		columns, table, beforeInsertOfRow), from, to).Scan(&inserted, &filtered)
+		columns, table, beforeInsertOfRow), from, to).Scan(&n, &inserted, &filtered)
+	if err == nil && n != len(inserted) {
+		err = errOtherKey
+	}
 	if err != nil {
 		return nil, false, &rowsError{err, nil}
 	}

@@ -80,9 +80,7 @@ func TestTransactionsWithTheSameEventsDoNotDeadlock(t *testing.T) {
 			if p%2 == 1 {
 				slices.Reverse(values)
 			}
-			if round%2 == 1 {
-				s.staging.Store(stagingFor)
-			}
+			s.detour.begin([]path{direct, staged, sifted}[round%3])
 			writing.Go(func() {
 				if err := s.Write(t.Context(), batch(part(p, round*rows, values...))); err != nil {
 					t.Error(err)

@@ -55,7 +55,7 @@ func TestRowsThatANarrowedColumnRefusesAreDeadLetters(t *testing.T) {
 				own(t, s, 0)
 				pgtest.Exec(t, url, c.ddl, pgx.QueryExecModeSimpleProtocol)
 				if way == staged {
-					s.staging.Store(1)
+					s.detour.begin(staged)
 				}
 				values := narrow(c.spoil)
 				write(t, s, part(0, 0, values...))

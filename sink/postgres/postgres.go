@@ -11,8 +11,9 @@
 //
 // What can go wrong, and what then happens:
 //   - The event is stored already (a page sent it twice, a spool was replayed):
-//     COPY stops at the key (occurred_at, event_id), and the batch goes through a
-//     staging table that leaves duplicates out and counts them.
+//     COPY stops at the key (occurred_at, event_id). Then the keys of the batch are
+//     looked up, and COPY takes the rows that are not there. One that another transaction
+//     stores in between goes through a staging table, out of which ON CONFLICT leaves it.
 //   - An operator gave a column another type: COPY would misread our bytes, so the batch
 //     goes through the staging table as well, and INSERT converts.
 //   - A record cannot be read: a dead letter, reason undecodable.
@@ -73,9 +74,7 @@ type Store struct {
 	days map[int64]dayState // by days since 1970
 	mu   sync.Mutex         // guards days
 
-	// staging counts down the batches that go through the staging table at once:
-	// where one duplicate came, more follow, and each would cost a COPY in vain.
-	staging atomic.Int32
+	detour detour
 
 	retention func() (Retention, error)
 	warning   atomic.Pointer[error] // of inspect

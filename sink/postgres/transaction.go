@@ -105,18 +105,8 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	if w.path == direct {
-		if err := checkTypes(ctx, tx, w.place.table()); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			w.tally[r.part].inserted++
-			r.inserted = true
-		}
-		if err := copyRows(ctx, tx, w.place.table(), rows); err != nil {
-			return fmt.Errorf("copy %d events: %w", len(rows), err)
-		}
-		return nil
+	if w.path <= sifted {
+		return storeDirect(ctx, tx, w, rows)
 	}
 	if err := createStage(ctx, tx); err != nil {
 		return fmt.Errorf("make staging table: %w", err)
@@ -136,6 +126,27 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 		if err := store(ctx, tx, w, rows, 0, len(rows)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// storeDirect stores rows by COPY into the table, sifted ones after a look for their keys.
+func storeDirect(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
+	if err := checkTypes(ctx, tx, w.place.table()); err != nil {
+		return err
+	}
+	if w.path == sifted {
+		var err error
+		if rows, err = sift(ctx, tx, w.place.table(), rows); err != nil || len(rows) == 0 {
+			return err
+		}
+	}
+	for _, r := range rows {
+		w.tally[r.part].inserted++
+		r.inserted = true
+	}
+	if err := copyRows(ctx, tx, w.place.table(), rows); err != nil {
+		return fmt.Errorf("copy %d events: %w", len(rows), err)
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ type path byte
 
 const (
 	direct path = iota // COPY into the table: ends at the first duplicate or bad row
+	sifted             // COPY of what a look into the table did not find there
 	staged             // through a staging table: ends at a bad row
 	halved             // staged in ever smaller runs, until bad rows stand alone
 )
@@ -190,6 +191,14 @@ func (w *work) live() []*row {
 		rows = append(rows, r)
 	}
 	return slices.DeleteFunc(rows, func(r *row) bool { return r.state == stored })
+}
+
+// duplicates is how many records of a settled batch were stored before.
+func (w *work) duplicates() (n int64) {
+	for _, t := range w.tally {
+		n += t.duplicate
+	}
+	return n
 }
 
 // settle turns what is left of the batch into counts: every record is inserted,

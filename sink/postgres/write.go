@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	hitsMax    = 3  // bad rows of the table taken by line number before halving
-	triesMax   = 5  // attempts at once after a deadlock and the like
-	stagingFor = 16 // batches after one that had duplicates
+	hitsMax  = 3 // bad rows of the table taken by line number before halving
+	triesMax = 5 // attempts at once after a deadlock and the like
 )
 
 // Write stores a batch, each record as a row, a duplicate of one or a dead letter,
@@ -39,9 +38,7 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 	defer cancel()
 	started := time.Now()
 	w.begin()
-	if s.staging.Load() > 0 {
-		w.path = staged
-	}
+	w.path = s.detour.path()
 	if err := w.place.ready(task, w, started); err != nil {
 		return s.faultf(err, "write %d records", len(w.rows))
 	}
@@ -51,7 +48,7 @@ func (s *Store) writeWork(ctx context.Context, w *work) error {
 			err = s.outcome(task, w, lost)
 		}
 		if err == nil {
-			s.adapt(w)
+			s.detour.learn(w)
 			s.meters.stored(w, started)
 			return nil
 		}
@@ -92,8 +89,13 @@ func (s *Store) goOn(w *work, act action, err error) bool {
 		s.forgetDays()
 		return false
 	case stage, isolate:
-		if act == stage && w.path == direct {
-			w.path = staged
+		if act == stage && w.path < staged {
+			// A key that was stored beside us since the look shows at COPY once more.
+			if w.path == direct && keyTaken(err) {
+				w.path = sifted
+			} else {
+				w.path = staged
+			}
 			return true
 		}
 		// ON CONFLICT has left every duplicate out. What still is in the way, a trigger wrote
@@ -119,17 +121,4 @@ func (r *row) refuseBy(err error) {
 		return
 	}
 	r.refuse(event.RefusedByDatabase, "", err.Error())
-}
-
-// adapt remembers whether duplicates are about, or a trigger that leaves rows out.
-func (s *Store) adapt(w *work) {
-	for _, t := range w.tally {
-		if w.path == staged && (t.duplicate > 0 || w.leftOut > 0) {
-			s.staging.Store(stagingFor)
-			return
-		}
-	}
-	if w.path == staged && s.staging.Load() > 0 {
-		s.staging.Add(-1)
-	}
 }

@@ -184,7 +184,7 @@ func TestADuplicateOfARefusedRowGetsItsTurn(t *testing.T) {
 	list[1].Title = "bad"
 	for _, path := range []string{"found by line", "found by halving"} {
 		if path == "found by halving" {
-			s.staging.Store(1)
+			s.detour.begin(staged)
 			list = events(4, today().Add(time.Second))
 			good = *list[1]
 			list[1].Title = "bad"

@@ -11,6 +11,10 @@ import (
 // Positions returns the next offset of each partition in starts. A partition without
 // one gets the offset in starts, in the row that Write compares and sets: where its log
 // starts. What lay before was gone before anybody came, which is said once.
+//
+// It waits for no lock of a batch's: ON CONFLICT alone would, for an update that is not
+// committed yet, and so for ever for a sink that has stopped. What is read is the last that
+// was committed; Write compares, waits for the other there, and ends one that has stopped.
 func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
 	starts map[int32]int64) (map[int32]int64, error) {
 	ctx, cancel := s.ask(ctx)
@@ -23,6 +27,8 @@ func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [1
 	rows, err := s.pool.Query(ctx, `insert into footfall.sink_offsets
 		(cluster_id, topic_id, topic, partition, first_offset, next_offset)
 		select $1, $2, $3, p, start, start from unnest($4::int[], $5::bigint[]) x (p, start)
+		where not exists (select from footfall.sink_offsets
+			where cluster_id = $1 and topic_id = $2 and partition = p)
 		order by p on conflict do nothing returning partition, next_offset`,
 		cluster, topicID, topic, partitions, offsets)
 	if err != nil {

@@ -248,9 +248,12 @@ func newJourney(t *testing.T) *journey {
 	return j
 }
 
+func (j *journey) options() consume.Options {
+	return consume.Options{Kafka: kafka.Cluster{Brokers: j.broker.ListenAddrs(), Dial: j.inMemory.DialContext}}
+}
+
 func (j *journey) start(store consume.Store) *consume.Consumer {
-	c := consume.New(consume.Options{
-		Kafka: kafka.Cluster{Brokers: j.broker.ListenAddrs(), Dial: j.inMemory.DialContext}}, store)
+	c := consume.New(j.options(), store)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -281,7 +284,7 @@ func (j *journey) produce(n int) {
 	j.sent += n
 }
 
-// awaits waits up to 30 seconds until Ready says a text; "" is nothing.
+// awaits waits up to a minute until Ready says a text; "" is nothing.
 func (j *journey) awaits(c *consume.Consumer, text string) {
 	j.t.Helper()
 	said := func() bool {
@@ -289,7 +292,7 @@ func (j *journey) awaits(c *consume.Consumer, text string) {
 		return err == nil && text == "" || err != nil && text != "" && strings.Contains(err.Error(), text)
 	}
 	for began := time.Now(); !said(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > time.Minute {
 			j.t.Fatalf("health says %v, want %q", c.Ready(), text)
 		}
 	}
@@ -300,7 +303,7 @@ func (j *journey) arrives() {
 	j.t.Helper()
 	sent := int64(j.sent)
 	for began := time.Now(); counted(j.t, j.direct).rows < sent; time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > time.Minute {
 			j.t.Fatalf("database holds %+v, want %d rows", counted(j.t, j.direct), sent)
 		}
 	}

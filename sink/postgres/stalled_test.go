@@ -6,12 +6,14 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"footfall/sink/consume"
 	"footfall/sink/postgres/pgtest"
 )
 
@@ -109,6 +111,56 @@ func TestASinkStoppedInTheMiddleOfCopyHoldsNobodyForEver(t *testing.T) {
 	}
 	if lives(t, owner, foreign) {
 		t.Error("the owner's stopped session still holds its position")
+	}
+}
+
+// looks is a store that counts how often it told positions.
+type looks struct {
+	*Store
+	told atomic.Int32
+}
+
+func (l *looks) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
+	starts map[int32]int64) (map[int32]int64, error) {
+	next, err := l.Store.Positions(ctx, cluster, topic, topicID, starts)
+	if err == nil {
+		l.told.Add(1)
+	}
+	return next, err
+}
+
+// TestTheNextOwnerOfAStoppedSinkGetsPositionsAndGoesOn: whoever waited for the positions
+// would never write, and only who writes ends the session that holds them. Nor does a batch
+// under way, which holds them as that one does, keep the monitor from looking at them.
+func TestTheNextOwnerOfAStoppedSinkGetsPositionsAndGoesOn(t *testing.T) {
+	t.Parallel()
+	j := newJourney(t)
+	j.store.limits = defaultLimits
+	j.store.limits.lock, j.store.limits.statement = 200*time.Millisecond, time.Second
+	r, err := consume.Check(t.Context(), j.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.store.Positions(t.Context(), r.ClusterID, consume.Topic, r.TopicID, map[int32]int64{0: 0}); err != nil {
+		t.Fatal(err)
+	}
+	stopped := stall(t, j.direct, 0)
+	store := &looks{Store: j.store}
+	c := j.start(store)
+	j.awaits(c, "")
+	for began, owned := time.Now(), store.told.Load(); store.told.Load() < owned+3; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the monitor waits for the stopped sink")
+		}
+	}
+	if err := c.Ready(); err != nil || !lives(t, j.direct, stopped) {
+		t.Errorf("with nothing to write health says %v, and the stopped session lives: %v", err, lives(t, j.direct, stopped))
+	}
+	j.produce(20)
+	j.arrives()
+	j.awaits(c, "")
+	if lives(t, j.direct, stopped) {
+		t.Error("the stopped sink still holds the position")
 	}
 }
 

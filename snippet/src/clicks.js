@@ -19,14 +19,16 @@ export const send = (type, el, name, props) => {
 // form with data-event is counted when it is sent, not when it is touched. The query
 // and fragment of a link are cut: they may carry what somebody typed, or a secret.
 export const clicked = (event) => {
-  let name;
-  const counts = (el) => {
-    if (el.matches?.(":not(form)[data-event],:any-link")) {
-      const url = address(el, "href");
-      return (name =
+  let name, url;
+  const el = event.composedPath().find(
+    (el) =>
+      el.matches?.(":not(form)[data-event],:any-link") &&
+      ((url = address(el, "href")),
+      (name =
         el.getAttribute("data-event") ||
         (CONTACT && url.href.match(/^(mailto|tel):/)?.[1]) ||
-        (/^http/.test(url.href) &&
+        // A script has none.
+        (url.host &&
           (DOWNLOAD &&
           (el.hasAttribute("download") ||
             // Of a path or of a query's value: /get?file=report.pdf is a download too.
@@ -34,10 +36,8 @@ export const clicked = (event) => {
               url.href,
             ))
             ? "download"
-            : OUTBOUND && url.host != location.host && "outbound")));
-    }
-  };
-  const el = event.composedPath().find(counts);
+            : OUTBOUND && url.host != location.host && "outbound")))),
+  );
   if (el && event.button < 2) {
     const link = el.closest(":any-link");
     send("click", el, name, {

@@ -82,20 +82,15 @@ export const look = (event) => {
   // With UNSEEN the first look counts what nobody sees yet.
   if (UNSEEN ? document.hidden && at : document.hidden) return hide();
   attend();
-  const first = !at;
-  // What makes a page another one.
+  // What makes a page another one. The first look has no event.
   const moved =
     at !=
-    (at = HASH
-      ? QUERY
-        ? location.href
-        : location.pathname + location.hash
-      : location.href.split(QUERY ? "#" : /[?#]/)[0]);
-  if (
-    (SPA ? moved && (REPLACE || first || event?.navigationType != "replace") : first) &&
-    AUTO &&
-    data.auto != "false"
-  ) {
-    view();
-  }
+    (at = SPA
+      ? HASH
+        ? QUERY
+          ? location.href
+          : location.pathname + location.hash
+        : location.href.split(QUERY ? "#" : /[?#]/)[0]
+      : 1);
+  if (moved && (REPLACE || event?.navigationType != "replace") && AUTO && data.auto != "false") view();
 };

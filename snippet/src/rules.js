@@ -3,7 +3,7 @@
 // where it does not hold. README.md has their list.
 import { stored } from "./guard.js";
 
-export let data, endpoint, source;
+export let data, endpoint;
 
 const OWN_MACHINE = /^(127\.|localhost(:|$)|\[|$)/;
 
@@ -11,8 +11,7 @@ const OWN_MACHINE = /^(127\.|localhost(:|$)|\[|$)/;
 // page, is not to be counted.
 export const configure = (tag) => {
   data = tag.dataset;
-  source = tag.src || location;
-  endpoint = new URL(data.endpoint || ENDPOINT, source);
+  endpoint = new URL(data.endpoint || ENDPOINT, tag.src || location);
   return (
     (DNT && navigator.doNotTrack == 1) ||
     (!FRAMES && top != self) ||

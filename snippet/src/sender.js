@@ -40,10 +40,7 @@ export const body = (batch) =>
 // fetch again.
 export const plan = (delay) => {
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    timer = blocked = 0;
-    flush();
-  }, delay);
+  timer = setTimeout(() => flush((timer = blocked = 0)), delay);
 };
 
 export const add = (event) => {
@@ -80,12 +77,10 @@ const seal = /* @__PURE__ */ guard((event) => {
 // leave some out when a page is put away, or a link was a download; the next event, or the exit,
 // makes the next flush. Where the last fetch was rejected all goes by pixel, until the next plan.
 export const flush = async (exit) => {
-  if (core.consent == "wait") return;
+  if (core.consent == "wait" || !(queue = queue.filter(seal))[0]) return;
   let count = BATCH;
   let status = 500;
   let text, response, turn;
-  queue = queue.filter(seal);
-  if (!queue[0]) return;
   // One event above the cap goes alone: the collector answers it with a reason.
   while ((text = body(queue.slice(0, count))).length > (blocked ? PIXEL_CAP : CAP) && (count >>= 1));
   const batch = queue.splice(0, count || 1);

@@ -1,7 +1,7 @@
 // The snippet on a page: self.footfall, and what it listens to.
 import { focusin, sent, submit, submitted } from "./forms.js";
 import { attend, globals, hide, leave, look, page, record, scroll, view } from "./pages.js";
-import { configure, data, endpoint, source } from "./rules.js";
+import { configure, data, endpoint } from "./rules.js";
 import { clicked } from "./clicks.js";
 import { add, body, core, plan, setConsent } from "./sender.js";
 import { guard, on, patch, stored, warn } from "./guard.js";
@@ -13,8 +13,8 @@ export const start = (tag) => {
   if (WARN && !tag) return warn("no data-site");
   const stub = self.footfall;
   if (stub?.set && !stub.q) return;
-  // What is kept, until it begins; not a list where nothing is to be counted.
-  let kept = configure(tag) || [];
+  // What is kept, until it begins, behind the first look; not a list where nothing is to be counted.
+  let kept = configure(tag) || [look];
   setConsent(data.consent);
   const keep =
     (fn) =>
@@ -32,12 +32,8 @@ export const start = (tag) => {
         stored(() => (localStorage.footfall_off = on || ""));
         setConsent("no");
       },
-      identify(id) {
-        page.user_id = id;
-      },
-      set(props) {
-        Object.assign(globals, props);
-      },
+      identify: (id) => (page.user_id = id),
+      set: (props) => Object.assign(globals, props),
       page: keep(view),
       consent: setConsent,
     },
@@ -56,15 +52,13 @@ export const start = (tag) => {
       data.ext
         .split(",")
         .map((name) =>
-          import(/* webpackIgnore: true */ new URL(SCRIPT + "-" + name + EDITION, source)).catch(guard),
+          import(/* webpackIgnore: true */ new URL(SCRIPT + "-" + name + EDITION, tag.src || location)).catch(guard),
         );
     }
     // The zone's first call costs up to 70 ms on a slow phone: not before the first send, and
     // only when nothing else is to be done.
     if (ZONE) {
-      setTimeout(() => {
-        page.timezone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-      }, IDLE);
+      setTimeout(() => (page.timezone = Intl.DateTimeFormat().resolvedOptions().timeZone), IDLE);
     }
     on({
       blur: attend,
@@ -87,17 +81,14 @@ export const start = (tag) => {
     });
     if (SPA) {
       // What both tell of is counted once. An element with id="navigation" has this name too.
-      self.navigation?.addEventListener?.("currententrychange", guard(look));
+      stored(() => navigation.addEventListener("currententrychange", guard(look)));
       patch(history, "pushState", look);
       patch(history, "replaceState", REPLACE ? look : () => look({ navigationType: "replace" }));
     }
     // form.submit() of a script has no event. Where it follows one, for a form that was looked
     // over first, that was it.
     if (FORMS) patch(HTMLFormElement.prototype, "submit", (form) => form == sent || submit(form));
-    look();
-    const calls = kept;
-    kept = 0;
-    calls.map((call) => call());
+    kept.map((call) => call((kept = 0)));
   };
   on({ visibilitychange: begin });
   begin();

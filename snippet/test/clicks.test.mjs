@@ -18,6 +18,7 @@ const link = (href, more) => element("a", { href, ...more }, { text: " Read \n m
 
 for (const [href, name, sent] of [
   ["https://other.example/x?token=1#f", "outbound", "https://other.example/x"],
+  ["app://open/x?token=1", "outbound", "app://open/x"],
   ["/files/look.PDF?v=2", "download", "https://shop.example/files/look.PDF"],
   ["/get?file=look.pdf", "download", "https://shop.example/get"],
   ["https://other.example/a.tar.gz", "download", "https://other.example/a.tar.gz"],
@@ -31,7 +32,7 @@ for (const [href, name, sent] of [
   });
 }
 
-for (const href of ["/two", "#part", "javascript:void 0"]) {
+for (const href of ["/two", "#part", "javascript:void 0", "blob:https://shop.example/1.pdf"]) {
   test(`a click on ${href} is nothing`, async (t) => {
     assert.equal(await click(t, link(href)), undefined);
   });

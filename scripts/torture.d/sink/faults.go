@@ -21,6 +21,7 @@ func faults() []fault {
 		{"kill -9 at " + failpoint.SinkCommitted, onSinks, 3, at(failpoint.SinkCommitted), nothing},
 		{"SIGTERM", onSinks, 2, (*run).terminated, nothing},
 		{"zombie", onSinks, 2, (*run).stopped, nothing},
+		{"frozen in COPY", onSinks, 2, (*run).frozen, nothing},
 		{"rebalance storm", onSinks, 2, (*run).storm, nothing},
 		{"a sink of another group", onSinks, 1, (*run).otherGroup, nothing},
 
@@ -116,6 +117,29 @@ func (x *run) stopped(ctx context.Context, r *rand.Rand) error {
 		sleep(ctx, length)
 		s.Signal(syscall.SIGCONT)
 	})
+	return x.ensure()
+}
+
+// frozen makes a zombie in the middle of COPY, where the server ends no session by itself,
+// and which wakes when all rows are there: who has its partitions now has to end it. Where
+// no COPY is met it stops anywhere.
+func (x *run) frozen(ctx context.Context, r *rand.Rand) error {
+	running := x.running()
+	if len(running) == 0 {
+		return nil
+	}
+	s := running[r.IntN(len(running))]
+	s.zombie, s.frozen = true, true
+	for range 30 {
+		s.Signal(syscall.SIGSTOP)
+		sleep(ctx, 100*time.Millisecond) // what it sent arrives
+		if met, err := x.copies(ctx, s); met || err != nil {
+			break // a server that is away has no COPY either
+		}
+		s.Signal(syscall.SIGCONT)
+		sleep(ctx, between(r, 10*time.Millisecond, 100*time.Millisecond))
+	}
+	s.Signal(syscall.SIGSTOP)
 	return x.ensure()
 }
 

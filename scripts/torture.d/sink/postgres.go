@@ -34,6 +34,16 @@ func (x *run) exec(ctx context.Context, database, statement string) error {
 	return err
 }
 
+// copies reports whether the server waits for the rest of a COPY from a sink.
+func (x *run) copies(ctx context.Context, s *process) (yes bool, err error) {
+	err = x.sql(ctx, func(c *pgx.Conn) error {
+		return c.QueryRow(ctx, `select exists (select from pg_stat_activity where datname = current_database()
+			and application_name = $1 and state = 'active' and wait_event = 'ClientRead' and query like 'copy %')`,
+			s.name).Scan(&yes)
+	})
+	return yes, err
+}
+
 func (x *run) postgresKilled(ctx context.Context, r *rand.Rand) error {
 	x.m.pg.Kill()
 	sleep(ctx, between(r, 0, 2*time.Second))

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 )
 
 const (
-	healMax     = 2 * time.Minute // until the last row is there
+	healMax     = 2 * time.Minute  // until the last row is there
+	frozenMax   = 90 * time.Second // and more beside a frozen sink: a statement's minute, a wait for its lock
 	shutdownMax = 15 * time.Second
 	rssLimit    = 1 << 30
 )
@@ -47,9 +49,11 @@ type run struct {
 // process is a sink.
 type process struct {
 	*parts.Process
-	mayDie bool // by itself: it has a failpoint
-	zombie bool // it is stopped and does not count
-	ended  bool // by us
+	mayDie bool   // by itself: it has a failpoint
+	name   string // of its sessions
+	zombie bool   // it is stopped and does not count
+	frozen bool   // and stays so until all rows are there
+	ended  bool   // by us
 }
 
 func newRun(s settings, m *machines, p *plan, dir string, v *verdict) *run {
@@ -148,7 +152,7 @@ func (x *run) heal(ctx context.Context) error {
 	began := time.Now()
 	x.zombies.Wait()
 	for _, s := range x.sinks {
-		s.zombie = false
+		s.zombie = s.frozen
 	}
 	err := x.ensure()
 	if err == nil {
@@ -157,6 +161,9 @@ func (x *run) heal(ctx context.Context) error {
 	x.v.Healing = time.Since(began).Seconds()
 	for _, s := range x.sinks {
 		if s.Running() {
+			if s.frozen {
+				s.Signal(syscall.SIGCONT)
+			}
 			err = errors.Join(err, x.terminate(s))
 		}
 		x.v.RSSMax = max(x.v.RSSMax, s.RSS())
@@ -178,8 +185,12 @@ func (x *run) settled(ctx context.Context) error {
 	}
 	want := map[int32]int64{}
 	ends.Each(func(o kadm.ListedOffset) { want[o.Partition] = o.Offset })
+	limit := healMax
+	if slices.ContainsFunc(x.sinks, func(s *process) bool { return s.frozen }) {
+		limit += frozenMax
+	}
 	var behind string
-	for deadline := time.Now().Add(healMax); time.Now().Before(deadline) && ctx.Err() == nil; {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline) && ctx.Err() == nil; {
 		err := x.sql(ctx, func(c *pgx.Conn) (err error) { behind, err = lag(ctx, c, want); return err })
 		if err != nil {
 			return err
@@ -192,7 +203,7 @@ func (x *run) settled(ctx context.Context) error {
 		}
 		sleep(ctx, 50*time.Millisecond)
 	}
-	return fmt.Errorf("not healed within %s: %s; %s", healMax, behind, x.tails())
+	return fmt.Errorf("not healed within %s: %s; %s", limit, behind, x.tails())
 }
 
 // lag says which partitions are not read to their ends.
@@ -221,13 +232,14 @@ func armed(place string, hits int) string {
 
 func (x *run) startSink(group string, env ...string) (*process, error) {
 	x.started++
+	name := fmt.Sprintf("sink-%d", x.started)
 	args := []string{x.s.bin, "sink", "--brokers", x.s.kafka.Addresses, "--topic", x.topic, "--group", group,
-		"--database-url", x.url, "--batch-rows", strconv.Itoa(x.plan.batchRows), "--admin-listen", "127.0.0.1:0"}
-	p, err := parts.Start(x.dir, filepath.Join(x.dir, fmt.Sprintf("sink-%d.log", x.started)), args, env...)
+		"--database-url", x.url + "&application_name=" + name, "--batch-rows", strconv.Itoa(x.plan.batchRows), "--admin-listen", "127.0.0.1:0"}
+	p, err := parts.Start(x.dir, filepath.Join(x.dir, name+".log"), args, env...)
 	if err != nil {
 		return nil, err
 	}
-	s := &process{Process: p}
+	s := &process{Process: p, name: name}
 	x.sinks = append(x.sinks, s)
 	return s, nil
 }

@@ -19,7 +19,7 @@ import (
 type Script struct {
 	Body      []byte // minified JavaScript, UTF-8
 	Gzip      []byte // Body as `gzip -9 -n` has it: no name and no time in its header
-	Brotli    []byte // Body at quality 11 with a window of 2^24, as `brotli -q 11 -w 24`
+	Brotli    []byte // Body at quality 11 with a window of 2^16, as `brotli -q 11 -w 16`
 	Zstd      []byte // Body at the best compression there is
 	Hash      string // first 16 hex digits of Body's SHA-256, for /f.<hash>.js
 	Integrity string // "sha384-…" of Body, for the integrity attribute
@@ -41,7 +41,7 @@ func Packed(body []byte) (Script, error) {
 			return gzip.NewWriterLevel(w, gzip.BestCompression)
 		}},
 		{&s.Brotli, func(w io.Writer) (io.WriteCloser, error) {
-			return brotli.NewWriterOptions(w, 11, brotli.WriterOptions{LGWin: 24, SizeHint: uint(len(body))})
+			return brotli.NewWriterOptions(w, 11, brotli.WriterOptions{LGWin: 16, SizeHint: uint(len(body))})
 		}},
 		{&s.Zstd, func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression),

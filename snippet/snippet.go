@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,7 +123,22 @@ func bundle(entry string, words map[string]string, format api.Format) ([]byte, e
 		first := result.Errors[0]
 		return nil, fmt.Errorf("bundle %s: %s (%d problems)", entry, first.Text, len(result.Errors))
 	}
-	return again(result.OutputFiles[0].Contents)
+	body, err := again(result.OutputFiles[0].Contents)
+	if format == api.FormatIIFE {
+		body = block(body)
+	}
+	return body, err
+}
+
+// block makes a block of what is a function called at once: its names are no globals either, and
+// it is shorter. One that declares more by var below stays a function.
+func block(body []byte) []byte {
+	inner, ok := bytes.CutPrefix(body, []byte("(()=>{var "))
+	inner, end := bytes.CutSuffix(inner, []byte("})()"))
+	if !ok || !end || bytes.Contains(inner, []byte("var ")) {
+		return body
+	}
+	return slices.Concat([]byte("{let "), inner, []byte("}"))
 }
 
 // again minifies once more what came out of a bundle: only now do the modules' declarations join,

@@ -32,7 +32,7 @@ export const clicked = (event) => {
           (DOWNLOAD &&
           (el.hasAttribute("download") ||
             // Of a path or of a query's value: /get?file=report.pdf is a download too.
-            /\.(pdf|exe|zip|mp[34]|dmg|txt|mov|7z|msi|iso|t?gz|avi|csv|(doc|xls|ppt)x?|pkg|epub|rpm|rar|apk|deb|wav)([?#&]|$)/i.test(
+            /\.(pdf|exe|zip|mp\d|dmg|txt|mov|7z|msi|iso|t?gz|avi|csv|(doc|xls|ppt)x?|pkg|epub|rpm|rar|apk|deb|wav)([?#&]|$)/i.test(
               url.href,
             ))
             ? "download"

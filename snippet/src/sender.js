@@ -107,7 +107,7 @@ export const flush = async (exit) => {
           exit && (rounds || !navigator.onLine) && status
         : // A string body is text/plain and no header is ours: no preflight.
           (response = await fetch(endpoint, {
-            method: "POST",
+            method: "post",
             credentials: "omit",
             body: text,
             keepalive: text.length < KEEPALIVE_CAP,
@@ -123,7 +123,7 @@ export const flush = async (exit) => {
     core.held = batch;
     queue = [...batch, ...queue].slice(-HELD);
     if (turn) flush(exit);
-    else plan((response?.headers.get("Retry-After") * 1e3 || 500 << rounds) * (1 + Math.random() / 2));
+    else plan((response?.headers.get("retry-after") * 1e3 || 500 << rounds) * (1 + Math.random() / 2));
   } else {
     rounds = 0;
     settle(batch, status > 428 ? undefined : !(status > 399));

@@ -7,5 +7,5 @@ let last = 0;
 export const uuid = () => {
   // Eleven hex digits hold the milliseconds until the year 2527.
   const time = (last = Math.max(Date.now(), last + 1)).toString(16);
-  return ("0" + time + "7xxx8xxxxxxxxxxxxxxx").replace(/x/g, () => (Math.random() * 10) | 0);
+  return (0 + time + "7xxx8xxxxxxxxxxxxxxx").replace(/x/g, () => (Math.random() * 10) | 0);
 };

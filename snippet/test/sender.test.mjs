@@ -18,7 +18,7 @@ test("the events of one task are one request without a preflight", async (t) => 
   assert.equal(seen.fetches.length, 1);
   const [{ url, options }] = seen.fetches;
   assert.equal(url, endpoint);
-  assert.equal(options.method, "POST");
+  assert.equal(options.method, "post");
   assert.equal(options.credentials, "omit");
   assert.equal(options.keepalive, true);
   assert.equal(typeof options.body, "string");

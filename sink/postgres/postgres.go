@@ -22,8 +22,8 @@
 //     a trigger leaves out without an error.
 //   - The connection dies at the commit: the position tells, on a new connection,
 //     whether it took place.
-//   - Another session holds the positions and does not go on, in the middle of COPY, where
-//     no timeout of the server's counts: once its statement's minute is over, who waits
+//   - Another session holds the positions and does not go on, in the middle of COPY or
+//     of an answer, where no timeout of the server's counts: once its statement's minute is over, who waits
 //     for it ends it.
 //   - The day has no partition: it is made. Rows of a day that has none go to
 //     events_default, and from there to their own as soon as that is possible.

@@ -16,8 +16,8 @@ func lockTimeout(err error) bool {
 
 // endStalled ends the sessions that hold one of these positions and are past all time for
 // it: a statement that has run for longer than it may, and of which the server still waits
-// for the rest. When that comes after all it is cancelled anyway. Only those of the same
-// role, which needs no right. It returns how many there were.
+// for the rest, or for somebody to read the answer. When that comes after all it is cancelled
+// anyway. Only those of the same role, which needs no right. It returns how many there were.
 //
 // Who updates a row is in the old version's xmax. That the transaction is over by which we
 // waited for it does no harm: the other's is not.
@@ -26,7 +26,8 @@ func (s *Store) endStalled(ctx context.Context, cluster string, topicID [16]byte
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `select pid, application_name, coalesce(host(client_addr), 'local'),
 			query_start, pg_terminate_backend(pid)
-		from pg_stat_activity where usename = current_user and state = 'active' and wait_event = 'ClientRead'
+		from pg_stat_activity where usename = current_user and state = 'active'
+			and wait_event in ('ClientRead', 'ClientWrite')
 			and query_start < clock_timestamp() - $4::interval
 			and pid in (select l.pid from footfall.sink_offsets o
 				join pg_locks l on l.locktype = 'transactionid' and l.transactionid = o.xmax and l.granted

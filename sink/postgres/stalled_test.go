@@ -164,6 +164,37 @@ func TestTheNextOwnerOfAStoppedSinkGetsPositionsAndGoesOn(t *testing.T) {
 	}
 }
 
+// TestASinkThatDoesNotReadHoldsNobodyForEver: the server does not act on statement_timeout
+// while it cannot get rid of an answer either.
+func TestASinkThatDoesNotReadHoldsNobodyForEver(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	s.limits.lock, s.limits.statement = 200*time.Millisecond, time.Second
+	stopped := pgtest.Connect(t, url).PgConn()
+	t.Cleanup(func() { stopped.Close(context.Background()) })
+	const begin = "begin; set local statement_timeout = '5s'; update footfall.sink_offsets set next_offset = 7"
+	if _, err := stopped.Exec(t.Context(), begin).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	stopped.Frontend().Send(&pgproto3.Query{String: "select repeat(repeat('x', 1 << 20), 20)"})
+	if err := stopped.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	const waits = "select wait_event is not distinct from 'ClientWrite' from pg_stat_activity where pid = $1"
+	for began := time.Now(); !pgtest.Get[bool](t, url, waits, stopped.PID()); {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the server gets rid of the answer")
+		}
+	}
+	for began := time.Now(); s.Write(t.Context(), batch(part(0, 0, encoded(at(today()))...))) != nil; {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the stopped sink holds its position for ever")
+		}
+	}
+	wantCounts(t, url, counts{rows: 1, in: 1, inserted: 1})
+}
+
 func TestTheServerNoticesThatAHostIsGone(t *testing.T) {
 	t.Parallel()
 	_, url := open(t)

@@ -2,7 +2,6 @@ package snippet
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
@@ -18,7 +17,7 @@ import (
 // Script is one built file. Its slices are shared: read them only.
 type Script struct {
 	Body      []byte // minified JavaScript, UTF-8
-	Gzip      []byte // Body as `gzip -9 -n` has it: no name and no time in its header
+	Gzip      []byte // Body as zip has it: no name and no time in its header
 	Brotli    []byte // Body at quality 11 with a window of 2^16, as `brotli -q 11 -w 16`
 	Zstd      []byte // Body at the best compression there is
 	Hash      string // first 16 hex digits of Body's SHA-256, for /f.<hash>.js
@@ -30,6 +29,7 @@ func Packed(body []byte) (Script, error) {
 	short, long := sha256.Sum256(body), sha512.Sum384(body)
 	s := Script{
 		Body:      body,
+		Gzip:      zip(body),
 		Hash:      hex.EncodeToString(short[:8]),
 		Integrity: "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
 	}
@@ -37,9 +37,6 @@ func Packed(body []byte) (Script, error) {
 		to   *[]byte
 		open func(io.Writer) (io.WriteCloser, error)
 	}{
-		{&s.Gzip, func(w io.Writer) (io.WriteCloser, error) {
-			return gzip.NewWriterLevel(w, gzip.BestCompression)
-		}},
 		{&s.Brotli, func(w io.Writer) (io.WriteCloser, error) {
 			return brotli.NewWriterOptions(w, 11, brotli.WriterOptions{LGWin: 16, SizeHint: uint(len(body))})
 		}},

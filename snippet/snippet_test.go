@@ -49,8 +49,8 @@ var budget = map[string][2]int{
 }
 
 // TestTheSnippetStaysSmall compares each file with sizes.txt, which is committed, so that what
-// grows has to say so there, and with its budget. Sizes are in bytes, of gzip -9 and of
-// brotli -q 11.
+// grows has to say so there, and with its budget. Sizes are in bytes, as served: in gzip
+// and in brotli -q 11.
 func TestTheSnippetStaysSmall(t *testing.T) {
 	t.Parallel()
 	files := map[string]snippet.Script{}

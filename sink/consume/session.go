@@ -30,6 +30,7 @@ type session struct {
 	topicID [16]byte
 	fail    context.CancelCauseFunc // ends the session
 	ready   chan struct{}           // closed once client and admin are set
+	over    <-chan struct{}         // closed when it ends
 
 	owned sync.Mutex      // guards what follows, and what is in the lanes
 	next  map[int32]int64 // stored position of each partition that is ours
@@ -47,7 +48,7 @@ type session struct {
 func (c *Consumer) session(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	s := &session{Consumer: c, fail: fail, ready: make(chan struct{}), next: map[int32]int64{},
+	s := &session{Consumer: c, fail: fail, ready: make(chan struct{}), over: ctx.Done(), next: map[int32]int64{},
 		wake: func() {}, news: make(chan struct{})}
 	for i := range lanes {
 		s.lanes = append(s.lanes, &lane{session: s, index: i, runs: map[int32]*run{}})
@@ -55,7 +56,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err := s.identify(ctx); err != nil {
 		return err
 	}
-	s.note(&s.group, errJoining)
+	s.noteGroup(errJoining)
 	var err error
 	s.client, err = c.o.client(
 		kgo.ConsumerGroup(c.o.Group),

@@ -52,24 +52,34 @@ func daysAround(now time.Time) []int64 {
 	return days
 }
 
-// ensureDays makes the partitions that are not known to exist.
+// daysPause is for how long no partition is made after one that had to wait: behind a long
+// reader each of them waits a second, and a batch can have hundreds.
+const daysPause = 10 * time.Second
+
+// ensureDays makes the partitions that are not known to exist. While events_default is in
+// use it makes none, which is no error.
 func (s *Store) ensureDays(ctx context.Context, days []int64) error {
 	for _, day := range days {
 		s.mu.Lock()
 		_, known := s.days[day]
+		later := time.Now().Before(s.daysFrom)
 		s.mu.Unlock()
 		if known {
 			continue
+		}
+		if later {
+			return nil
 		}
 		state, err := s.makeDay(ctx, day)
 		if err != nil {
 			return fmt.Errorf("make partition %s: %w", partitionName(day), err)
 		}
-		if state == 0 {
-			continue
-		}
 		s.mu.Lock()
-		s.days[day] = state
+		if state == 0 {
+			s.daysFrom = time.Now().Add(daysPause)
+		} else {
+			s.days[day] = state
+		}
 		s.mu.Unlock()
 	}
 	return nil

@@ -285,3 +285,35 @@ func TestRetentionReachesRowsWithoutAPartition(t *testing.T) {
 		t.Errorf("problems %q, want the one of the detached table", a.Problems)
 	}
 }
+
+// Behind somebody who has the default partition in use, each partition takes a second to be
+// given up. A batch must not wait that for each of its days.
+func TestABatchOfManyDaysDoesNotWaitForEach(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	c := pgtest.Connect(t, url)
+	defer c.Close(context.Background())
+	if _, err := c.Exec(t.Context(), "begin; select count(*) from footfall.events_default",
+		pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	var list []*event.Event
+	for i := range 90 {
+		list = append(list, at(today().AddDate(0, 0, -20-i)))
+	}
+	s.limits.task = 60 * time.Second // 90 times a second do not fit
+	write(t, s, part(0, 0, encoded(list...)...))
+	if home := homeOf(t, url, list[0]); home != "footfall.events_default" {
+		t.Errorf("a row of a day that could not be made lies in %s", home)
+	}
+	if _, err := c.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	s.daysFrom = time.Time{} // once the pause is over
+	later := at(today().AddDate(0, 0, -150))
+	write(t, s, part(0, 90, encoded(later)...))
+	if home := homeOf(t, url, later); home != partitionName(dayOf(later.OccurredAt)) {
+		t.Errorf("behind the reader a row lies in %s", home)
+	}
+}

@@ -71,8 +71,9 @@ type Store struct {
 	decoder event.Decoder
 	limits  limits
 
-	days map[int64]dayState // by days since 1970
-	mu   sync.Mutex         // guards days
+	days     map[int64]dayState // by days since 1970
+	daysFrom time.Time          // when to make days again
+	mu       sync.Mutex         // guards days and daysFrom
 
 	detour detour
 
@@ -101,8 +102,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Connect returns a store for reading: it changes nothing in the database, and does
-// not connect before it is used, so that the database may come later. Close it.
+// Connect returns a store for reading: it changes nothing in the database. One that is away,
+// or cannot hold every text, is an error. Close it.
 func Connect(ctx context.Context, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

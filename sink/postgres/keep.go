@@ -7,27 +7,31 @@ import (
 	"time"
 )
 
-// keepEvery is how often a store looks after its tables.
-const keepEvery = 10 * time.Minute
+// A store looks after its tables now and then, and sooner when something was in the way,
+// which may be a reader of a few seconds.
+const (
+	keepEvery  = 10 * time.Minute
+	untidyMost = time.Minute
+)
 
 // keep looks after the tables until ctx ends.
 func (s *Store) keep(ctx context.Context) {
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
-	for {
+	for next := keepEvery; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			s.tidy(ctx, now)
+		case <-time.After(next):
+			if next = keepEvery; !s.tidy(ctx, time.Now()) {
+				next = untidyMost
+			}
 		}
 	}
 }
 
 // tidy makes the next days' partitions, empties events_default, drops what is too old,
 // adds up the accounts, and looks for what a person should know. Whatever of it fails
-// is tried again the next time.
-func (s *Store) tidy(ctx context.Context, now time.Time) {
+// is tried again the next time. It reports whether nothing did.
+func (s *Store) tidy(ctx context.Context, now time.Time) bool {
 	s.forgetDays()
 	var untidy []error
 	for _, do := range []func(context.Context, time.Time) error{
@@ -48,6 +52,7 @@ func (s *Store) tidy(ctx context.Context, now time.Time) {
 	if err := s.inspect(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("database is not checked", "err", err)
 	}
+	return len(untidy) == 0
 }
 
 func (s *Store) fold(ctx context.Context, _ time.Time) error {

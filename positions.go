@@ -127,9 +127,12 @@ func standing(ctx context.Context, store *postgres.Store, o consume.Options, top
 			delete(stands, p)
 			continue
 		}
-		long := "never moved"
-		if moved {
+		long := "not moved for long"
+		switch {
+		case moved:
 			long = "not moved for " + since.Round(time.Second).String()
+		case next[p].Next == next[p].First:
+			long = "never moved"
 		}
 		stands[p] = fmt.Sprintf("partition %d: the position %d has %s, and older records wait there: the log and /health/ready "+
 			"of the sink say why, if one runs; a batch that cannot be read is skipped by "+

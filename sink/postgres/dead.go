@@ -44,9 +44,10 @@ const (
 // ErrNotWaiting says that there is no dead letter of this number that waits.
 var ErrNotWaiting = errors.New("no such dead letter waits")
 
-// ErrNotKnown says that nobody answered the commit that settles a letter. To settle it once
-// more does no harm: it is settled then, or ErrNotWaiting.
-var ErrNotKnown = errors.New("not known whether it is settled")
+// ErrNotKnown says that nobody answered the commit of what a person wants: to settle a dead
+// letter, to move a position. To do it once more does no harm: what is done then is
+// ErrNotWaiting, or consume.ErrMoved.
+var ErrNotKnown = errors.New("not known whether that is done")
 
 // DeadFilter says which dead letters are listed.
 type DeadFilter struct {

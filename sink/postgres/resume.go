@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,13 +40,18 @@ func (s *Store) AllPositions(ctx context.Context) ([]Position, error) {
 	return list, nil
 }
 
+// newest bounds the lines of the ledger that Stood reads: the last minutes, at least, of the
+// busiest sink, which writes some 60 a second.
+const newest = 100_000
+
 // Stood returns for how long each position of a topic has not moved, by partition, by the
-// database's clock. Those that never moved are left out. It reads the whole ledger.
+// database's clock. Those that have no line among the newest of the ledger are left out.
 func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (map[int32]time.Duration, error) {
-	ctx, cancel := s.task(ctx)
+	ctx, cancel := s.ask(ctx)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
-		from footfall.ledger where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID))
+		from (select * from footfall.ledger order by id desc limit $3) recent
+		where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID), newest)
 	if err != nil {
 		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
 	}
@@ -63,7 +69,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 
 // Skip moves a position over the offsets from p.Next to to, which are gone, and writes
 // them into the ledger as lost. It returns consume.ErrMoved when the position is not
-// p.Next any more, and then has changed nothing.
+// p.Next any more, and then has changed nothing, or ErrNotKnown.
 func (s *Store) Skip(ctx context.Context, p Position, to int64) error {
 	if to <= p.Next {
 		return fmt.Errorf("skip to %d: the position is %d, and goes only forward", to, p.Next)
@@ -117,11 +123,14 @@ func (s *Store) movePosition(ctx context.Context, p Position, to int64, also fun
 	return err
 }
 
+// tryMove has as long as a step of tidy: Restart rewrites a partition's whole ledger.
 func (s *Store) tryMove(ctx context.Context, p Position, to int64, also func(pgx.Tx) error) error {
-	ctx, cancel := s.task(ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.tables)
 	defer cancel()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.limits.settings()); err != nil {
+	limits := s.limits
+	limits.statement = limits.tables
+	err := s.inTransaction(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, limits.settings()); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `update footfall.sink_offsets set next_offset = $5
@@ -135,4 +144,9 @@ func (s *Store) tryMove(ctx context.Context, p Position, to int64, also func(pgx
 		}
 		return also(tx)
 	})
+	if _, lost := errors.AsType[*lostCommit](err); lost {
+		return fmt.Errorf("%w: look with footfall positions ls, and do the same again if the partition stands where it stood: %w",
+			ErrNotKnown, err)
+	}
+	return err
 }

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"footfall/event"
 	"footfall/sink/consume"
@@ -65,5 +67,40 @@ func TestARestartKeepsTheAccountsOfTheFormerLog(t *testing.T) {
 	if n := pgtest.Get[int64](t, url, `select next_offset from footfall.sink_offsets
 		where partition = 0 and cluster_id not like '% until %'`); n != 7 {
 		t.Errorf("position is %d, want 7", n)
+	}
+}
+
+func TestALostCommitOfASkipIsNotKnown(t *testing.T) {
+	t.Parallel()
+	for _, committed := range []bool{false, true} {
+		s, _, _ := busy(t)
+		p := positionOf(t, s, 0)
+		loseCommit(t, s, committed)
+		if err := s.Skip(t.Context(), p, 27); !errors.Is(err, ErrNotKnown) || !strings.Contains(err.Error(), "footfall positions ls") {
+			t.Errorf("at first: %v", err)
+		}
+		if err := s.Skip(t.Context(), p, 27); committed != errors.Is(err, consume.ErrMoved) || !committed && err != nil {
+			t.Errorf("committed %t, once more: %v", committed, err)
+		}
+		if a := audited(t, s, AuditOptions{}); len(a.Problems) > 0 || a.Partitions[0].Lost != 7 {
+			t.Errorf("problems %q, %d lost, want 7", a.Problems, a.Partitions[0].Lost)
+		}
+	}
+}
+
+// Stood reads the newest lines, however long the ledger is.
+func TestStoodReadsTheNewestLines(t *testing.T) {
+	t.Parallel()
+	s, url, _ := busy(t)
+	pgtest.Exec(t, url, `update footfall.ledger set committed_at = committed_at - interval '1 hour' where partition = 1`)
+	stood, err := s.Stood(t.Context(), "c1", topicID)
+	if err != nil || stood[0] > time.Minute || stood[1] < time.Hour || stood[1] > time.Hour+time.Minute {
+		t.Errorf("positions stood %v, %v", stood, err)
+	}
+	pgtest.Exec(t, url, `insert into footfall.ledger (cluster_id, topic_id, partition, from_offset, to_offset,
+		n_in, n_inserted, n_duplicate, n_dead) select 'other', gen_random_uuid(), 0, i, i + 1, 1, 1, 0, 0
+		from generate_series(1, $1::int) i`, newest)
+	if stood, err = s.Stood(t.Context(), "c1", topicID); err != nil || len(stood) != 0 {
+		t.Errorf("behind %d newer lines positions stood %v, %v", newest, stood, err)
 	}
 }

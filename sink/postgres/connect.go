@@ -26,16 +26,20 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	// No named statements: behind a pooler that lends sessions by the transaction they belong
 	// to a session that is somebody else's by now. What is parsed anew is a few statements a
 	// batch.
-	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+	// And none without the types that the server asks for: those modes are known from advice
+	// about poolers, and cannot say what a [16]byte is.
+	switch config.ConnConfig.DefaultQueryExecMode {
+	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
+	// Of one address, and a host may have several: all of them have to fit into limits.ask.
 	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = 10 * time.Second
+		config.ConnConfig.ConnectTimeout = 4 * time.Second
 	}
 	// A connection that idles is asked whether it lives. Without this one that leads into a
 	// silent network uses up all the time of whoever wants it.
 	if config.PingTimeout == 0 {
-		config.PingTimeout = 10 * time.Second
+		config.PingTimeout = 4 * time.Second
 	}
 	params := config.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {

@@ -80,3 +80,23 @@ func TestTheSinkSendsUTF8WhateverTheClientIsSetTo(t *testing.T) {
 		}
 	}
 }
+
+func TestModesOfStatementsThatCannotBeAreNotUsed(t *testing.T) {
+	t.Parallel()
+	_, address := open(t)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, mode := range []string{"simple_protocol", "exec", "cache_statement", "describe_exec", "cache_describe"} {
+		q := u.Query()
+		q.Set("default_query_exec_mode", mode)
+		u.RawQuery = q.Encode()
+		s := openAt(t, u.String())
+		own(t, s, int32(p))
+		list := encoded(events(3, today())...)
+		write(t, s, part(int32(p), 0, list...))
+		write(t, s, part(int32(p), 3, list...))
+	}
+	wantCounts(t, address, counts{rows: 15, in: 30, inserted: 15, duplicate: 15})
+}

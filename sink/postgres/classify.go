@@ -67,8 +67,7 @@ var policy = map[string]action{
 	"58": wait, // I/O
 	"XX": wait, // internal, corrupt
 
-	"40":    again, // serialization, deadlock
-	"0A000": again, // "cached plan must not change result type"
+	"40": again, // serialization, deadlock
 
 	"55P03": smaller, // lock_timeout
 	"57014": smaller, // statement_timeout, or cancelled by a person
@@ -82,6 +81,7 @@ var policy = map[string]action{
 	// raise them when a row is stored.
 	"02": isolate, // no data
 	"09": isolate, // triggered action
+	"0A": isolate, // not supported: to move a row to another day
 	"20": isolate, // case not found
 	"21": isolate, // cardinality
 	"27": isolate, // triggered data change
@@ -129,6 +129,9 @@ func classify(err error) action {
 	if errors.Is(err, errOtherKey) {
 		return blocked
 	}
+	if errors.Is(err, errSlow) {
+		return smaller
+	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return reconnect // network, timeout, closed
@@ -136,8 +139,10 @@ func classify(err error) action {
 	switch {
 	case pg.Code == "57014" && strings.Contains(pg.Message, "COPY from stdin failed"):
 		return isolate // the client could not encode a row
-	case pg.Code == "23514" && pg.ConstraintName == "":
-		return partition // "no partition of relation found for row"
+	case pg.Code == "23514" && pg.ConstraintName == "" && pg.TableName != "":
+		return partition // "no partition of relation found for row"; what a trigger raises names no table
+	case pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery":
+		return again // "cached plan must not change result type"
 	case len(pg.Code) != 5:
 		return wait
 	}

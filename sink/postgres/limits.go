@@ -36,6 +36,13 @@ func (s *Store) task(ctx context.Context) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(ctx, s.limits.task)
 }
 
+// within does something within a task.
+func (s *Store) within(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := s.task(ctx)
+	defer cancel()
+	return do(ctx)
+}
+
 // settings is the statement that sets them for a transaction. Local ones, so that they hold
 // behind a pooler too; a stopped sink must not keep its lock on the positions for ever.
 //

@@ -140,3 +140,28 @@ func TestATriggerOnAReplaysTable(t *testing.T) {
 		t.Errorf("counts are %+v, want %+v", got, want)
 	}
 }
+
+// What a trigger says of a row in the words of a partition that is missing, or does to it that
+// the server does not support, is the row's fault.
+func TestRowsThatATriggerMakesImpossibleAreDeadLetters(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ does, state string }{
+		"raises check_violation":  {"raise check_violation using message = 'no such title'", "23514"},
+		"moves it to another day": {"new.occurred_at = new.occurred_at - interval '1 day'", "0A000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, url := open(t)
+			own(t, s, 0)
+			pgtest.Exec(t, url, `create function public.f() returns trigger language plpgsql as
+				$$ begin if new.title = 'bad' then `+c.does+`; end if; return new; end $$;
+				create trigger f before insert on footfall.events for each row execute function public.f()`,
+				pgx.QueryExecModeSimpleProtocol)
+			write(t, s, part(0, 0, encoded(titled("a", "bad", "b")...)...))
+			wantCounts(t, url, counts{rows: 2, in: 3, inserted: 2, dead: 1, letters: 1})
+			if d := listed(t, s, DeadFilter{}); d[0].SQLState != c.state {
+				t.Errorf("the letter says %+v, want SQLSTATE %s", d[0], c.state)
+			}
+		})
+	}
+}

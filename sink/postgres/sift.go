@@ -51,7 +51,7 @@ func absentRows(ctx context.Context, tx pgx.Tx, table string, rows []*row) ([]*r
 				and e.occurred_at >= $3 and e.occurred_at < $4) is null`,
 			ids, times, dayStart(day), dayStart(day+1)).Scan(&absent)
 		if err != nil {
-			return nil, fmt.Errorf("look for %d events: %w", len(ids), err)
+			return nil, &rowsError{fmt.Errorf("look for %d events: %w", len(ids), err), nil}
 		}
 		for _, i := range absent {
 			list = append(list, rows[i-1])

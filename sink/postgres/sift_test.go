@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -144,4 +145,27 @@ func TestATriggerThatChangesTheKeyIsSaid(t *testing.T) {
 	pgtest.Exec(t, url, "drop trigger rekey on footfall.events")
 	write(t, s, p)
 	wantCounts(t, url, counts{rows: 3, in: 3, inserted: 3})
+}
+
+// The look takes its time, too: a batch for which it takes too long is halved like others.
+func TestABatchWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	list := encoded(events(40, today())...)
+	write(t, s, part(0, 0, list[:20]...))
+	// To read a row takes a sink 10 ms.
+	pgtest.Exec(t, url, `create function public.slow(t timestamptz) returns boolean language plpgsql as
+			$$ begin perform pg_sleep(0.01); return true; end $$;
+		alter table footfall.events enable row level security;
+		create policy slow on footfall.events using (public.slow(occurred_at)) with check (true)`,
+		pgx.QueryExecModeSimpleProtocol)
+	sink := openAt(t, member(t, url, "footfall_ingest"))
+	sink.limits.statement = 120 * time.Millisecond
+	sink.detour.begin(sifted)
+	write(t, sink, part(0, 20, list...))
+	wantCounts(t, url, counts{rows: 40, in: 60, inserted: 40, duplicate: 20})
+	if sink.meters.byAction[smaller].Get() == 0 {
+		t.Error("the look for 20 rows of 10 ms each fits into 120 ms")
+	}
 }

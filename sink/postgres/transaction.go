@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +15,7 @@ import (
 
 // attempt is the transaction.
 func (s *Store) attempt(ctx context.Context, w *work) error {
+	w.late = time.Now().Add(s.limits.statement)
 	err := s.inTransaction(ctx, func(tx pgx.Tx) error {
 		if err := w.place.claim(ctx, tx, w); err != nil {
 			return err
@@ -37,7 +39,9 @@ func (s *Store) attempt(ctx context.Context, w *work) error {
 // inTransaction commits what fn does, or nothing of it. An error that is a lostCommit leaves
 // open which of the two.
 func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error {
-	tx, err := s.pool.Begin(ctx)
+	// Whatever the role or the database have as their own: what is looked up in a transaction
+	// has to be as of that moment, behind the locks that it waited for.
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

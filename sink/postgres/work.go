@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"footfall/event"
@@ -21,9 +22,10 @@ type work struct {
 	ordered       []*row // those that were readable, in the order of id
 	tally         []tally
 	path          path
-	hits          int // bad rows found by COPY's line number
-	leftOut       int // rows that a trigger kept out
-	tries         int // attempts repeated at once
+	hits          int       // bad rows found by COPY's line number
+	leftOut       int       // rows that a trigger kept out
+	tries         int       // attempts repeated at once
+	late          time.Time // when this attempt has lasted too long
 }
 
 // row is one record of the batch.

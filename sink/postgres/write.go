@@ -31,21 +31,20 @@ func (s *Store) Prepare(b consume.Batch) func(context.Context) error {
 	return func(ctx context.Context) error { return s.writeWork(ctx, w) }
 }
 
-// writeWork writes a batch within a task, and halves of it within one each: a batch of rows
-// that take long has to come down to a size that fits, whatever that needs in all.
+// writeWork writes a batch. Each attempt, and each of its halves, has a task of its own: a
+// batch of rows that take long has to come down to a size that fits, whatever that needs in
+// all. Only an answer of the server's leads to another attempt, so a silent network ends it.
 func (s *Store) writeWork(ctx context.Context, w *work) error {
-	task, cancel := s.task(ctx)
-	defer cancel()
 	started := time.Now()
 	w.begin()
 	w.path = s.detour.path()
-	if err := w.place.ready(task, w, started); err != nil {
+	if err := s.within(ctx, func(task context.Context) error { return w.place.ready(task, w, started) }); err != nil {
 		return s.faultf(err, "write %d records", len(w.rows))
 	}
 	for {
-		err := s.attempt(task, w)
+		err := s.within(ctx, func(task context.Context) error { return s.attempt(task, w) })
 		if lost, ok := errors.AsType[*lostCommit](err); ok {
-			err = s.outcome(task, w, lost)
+			err = s.within(ctx, func(task context.Context) error { return s.outcome(task, w, lost) })
 		}
 		if err == nil {
 			s.detour.learn(w)

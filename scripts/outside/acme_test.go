@@ -30,7 +30,7 @@ func TestTheCollectorGetsItsCertificateByACME(t *testing.T) {
 		"--spool", filepath.Join(dir, "spool"), "--acme-domains", "c.example", "--acme-dir", filepath.Join(dir, "acme"),
 		"--acme-directory", "https://"+directory+"/dir")
 	var issuer string
-	wait(t, time.Minute, "a certificate", func() bool {
+	wait(t, "a certificate", func() bool {
 		conn, err := tls.Dial("tcp", listen, &tls.Config{ServerName: "c.example", InsecureSkipVerify: true})
 		if err != nil {
 			return false
@@ -78,7 +78,7 @@ func startPebble(t *testing.T, dir, listen, directory string) (root string) {
 	background(t, "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dnsserver", dns,
 		"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", freePort(t))
 	background(t, "pebble", "-config", config, "-dnsserver", dns)
-	wait(t, 2*time.Minute, "pebble", func() bool {
+	wait(t, "pebble", func() bool {
 		conn, err := net.Dial("tcp", directory)
 		if err != nil {
 			return false

@@ -39,7 +39,7 @@ func (c *three) compacted() {
 	}
 	// What is left, once a later record has ended the segment that has the others.
 	left := 0
-	wait(t, 2*time.Minute, "the compaction", func() bool {
+	wait(t, "the compaction", func() bool {
 		put("last")
 		var end int64
 		left, end = c.holds(topic)
@@ -53,7 +53,7 @@ func (c *three) compacted() {
 	stored := func() int64 {
 		return query(t, c.databaseURL, "select max(next_offset) from footfall.sink_offsets where topic = 'compacted'")
 	}
-	wait(t, time.Minute, "the sink at the end", func() bool { return stored() == end })
+	wait(t, "the sink at the end", func() bool { return stored() == end })
 	sink.stop()
 	if n := query(t, c.databaseURL, "select count(*) from footfall.events where name = 'compacted'"); n > int64(left) || n < 4 {
 		t.Errorf("%d rows, and the log had %d records", n, left)

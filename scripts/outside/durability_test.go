@@ -37,7 +37,7 @@ func TestWithoutADiskA2xxWaitsForKafkaButNotForEver(t *testing.T) {
 		return resp.StatusCode, resp.Header.Get("X-Footfall-Reason"), time.Since(began)
 	}
 	accepted := func() bool { status, _, _ := post(); return status == 204 }
-	wait(t, time.Minute, "an accepted event", accepted)
+	wait(t, "an accepted event", accepted)
 
 	b, err := os.ReadFile(filepath.Join(kafkaDir, "1", "pid"))
 	if err != nil {
@@ -63,8 +63,8 @@ func TestWithoutADiskA2xxWaitsForKafkaButNotForEver(t *testing.T) {
 		t.Errorf("health is %q", got)
 	}
 	syscall.Kill(pid, syscall.SIGCONT)
-	wait(t, time.Minute, "an accepted event after the broker came back", accepted)
-	wait(t, time.Minute, "good health", func() bool { return readyStatus(t, admin) == "ok" })
+	wait(t, "an accepted event after the broker came back", accepted)
+	wait(t, "good health", func() bool { return readyStatus(t, admin) == "ok" })
 }
 
 func TestMemoryDurabilitySaysSoInEveryAnswer(t *testing.T) {
@@ -72,7 +72,7 @@ func TestMemoryDurabilitySaysSoInEveryAnswer(t *testing.T) {
 	listen, admin := freePort(t), freePort(t)
 	c := start(t, "collector", "--brokers", "127.0.0.1:1", "--listen", listen, "--admin-listen", admin,
 		"--durability", "memory")
-	wait(t, 30*time.Second, "the collector", func() bool {
+	wait(t, "the collector", func() bool {
 		resp, err := http.Post("http://"+listen+"/e", "text/plain", strings.NewReader(`{"site":"demo"}`))
 		if err != nil {
 			return false

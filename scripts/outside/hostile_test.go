@@ -21,7 +21,7 @@ func startCollector(t *testing.T, args ...string) (c *process, listen, admin str
 	listen, admin = freePort(t), freePort(t)
 	c = start(t, append([]string{"collector", "--brokers", "127.0.0.1:1", "--listen", listen, "--admin-listen", admin,
 		"--spool", t.TempDir()}, args...)...)
-	wait(t, 30*time.Second, "the collector", func() bool {
+	wait(t, "the collector", func() bool {
 		resp, err := http.Get("http://" + admin + "/health/live")
 		if err != nil {
 			return false

@@ -89,7 +89,7 @@ func (c *three) straight() int64 {
 
 func (c *three) health(admin string, words ...string) {
 	c.t.Helper()
-	wait(c.t, time.Minute, fmt.Sprintf("health to say %q", words), func() bool {
+	wait(c.t, fmt.Sprintf("health to say %q", words), func() bool {
 		out, _ := run(c.t, "doctor", "--ready", "--admin", "http://"+admin)
 		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) })
 	})
@@ -105,15 +105,14 @@ func TestThreeBrokersAndWhatHappensToATopic(t *testing.T) {
 	stop := o.load(t.Context())
 	more := func(n int) {
 		t.Helper()
-		want := o.count() + n
-		wait(t, 2*time.Minute, fmt.Sprintf("%d accepted events", want), func() bool { return o.count() >= want })
+		o.reach(t, o.count()+n)
 	}
 	more(100)
 	c.leaderDies(more)
 	stop()
 	o.judge(t, c.databaseURL)
 	c.put(3, 10)
-	wait(t, 90*time.Second, "rows of the partition that was added", func() bool { return c.straight() == 10 })
+	wait(t, "rows of the partition that was added", func() bool { return c.straight() == 10 })
 	c.tooLarge()
 	c.cannotUnpack()
 	c.expired()
@@ -141,14 +140,14 @@ func (c *three) leaderDies(more func(int)) {
 	if err := exec.CommandContext(ctx, "../kafka", "status", "--dir", c.kafkaDir).Run(); err == nil {
 		t.Error("status is content with a dead broker")
 	}
-	wait(t, time.Minute, "another leader", func() bool { l := leader(); return l >= 0 && l != dead })
+	wait(t, "another leader", func() bool { l := leader(); return l >= 0 && l != dead })
 	more(200)
 	c.script("start", fmt.Sprint(dead))
 	if again := kafka(ctx, t, "up", "--dir", c.kafkaDir); again != c.brokers {
 		t.Errorf("after kill and start the brokers are at %s, before at %s", again, c.brokers)
 	}
 	// And back, as the cluster does it by itself after a while.
-	wait(t, time.Minute, "the first leader again", func() bool {
+	wait(t, "the first leader again", func() bool {
 		set := kadm.TopicsSet{}
 		set.Add("footfall.events", 0)
 		c.adm.ElectLeaders(ctx, kadm.ElectPreferredReplica, set)
@@ -205,10 +204,10 @@ func (c *three) cannotUnpack() {
 	c.put(1, 5)
 	c.put(2, 5)
 	c.health(c.sinkAdmin, "partition 1 is stopped", "larger than 64 MiB unpacked")
-	wait(t, time.Minute, "the rows around it", func() bool { return c.straight() == before+10 })
+	wait(t, "the rows around it", func() bool { return c.straight() == before+10 })
 	wantSays(t, 0, "", "positions", "resume", "--brokers", c.brokers, "--database-url", c.databaseURL,
 		"--partition", "1", "--at", fmt.Sprint(bomb.Offset+1))
-	wait(t, time.Minute, "the rows behind it", func() bool { return c.straight() == before+15 })
+	wait(t, "the rows behind it", func() bool { return c.straight() == before+15 })
 	c.health(c.sinkAdmin, "ok")
 }
 
@@ -237,7 +236,7 @@ func (c *three) expired() {
 	wantSays(t, 1, "2", "positions", "ls", "--brokers", c.brokers, "--database-url", c.databaseURL)
 	wantSays(t, 0, "", "positions", "resume", "--brokers", c.brokers, "--database-url", c.databaseURL,
 		"--partition", "2")
-	wait(t, time.Minute, "the rows that are left", func() bool { return c.straight() == before+12 })
+	wait(t, "the rows that are left", func() bool { return c.straight() == before+12 })
 }
 
 // recreated deletes the topic; the collector makes it again.

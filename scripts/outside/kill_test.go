@@ -4,6 +4,7 @@ package outside
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,8 +59,9 @@ func (c *cluster) startSink() {
 
 // oracle sends events one a request and remembers what was answered.
 type oracle struct {
-	url string
-	ago time.Duration // how long ago the events are said to have happened
+	url   string
+	ago   time.Duration // how long ago the events are said to have happened
+	pause time.Duration // of a client after each event; 10 ms by default
 
 	mu       sync.Mutex
 	accepted map[event.UUID]bool
@@ -103,6 +105,12 @@ func (o *oracle) count() int {
 	return len(o.accepted)
 }
 
+// reach waits until n events are accepted.
+func (o *oracle) reach(t *testing.T, n int) {
+	t.Helper()
+	follow(t, "accepted events", n, o.count)
+}
+
 // load sends from eight clients until stop is called.
 func (o *oracle) load(ctx context.Context) (stop func()) {
 	o.accepted, o.unknown = map[event.UUID]bool{}, map[event.UUID]bool{}
@@ -113,7 +121,7 @@ func (o *oracle) load(ctx context.Context) (stop func()) {
 			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
 			for ctx.Err() == nil {
 				o.send(ctx, client)
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(cmp.Or(o.pause, 10*time.Millisecond))
 			}
 		})
 	}
@@ -124,9 +132,7 @@ func (o *oracle) load(ctx context.Context) (stop func()) {
 // and there is none that was never sent.
 func (o *oracle) judge(t *testing.T, databaseURL string) {
 	t.Helper()
-	wait(t, time.Minute, "the accepted events in the table", func() bool {
-		return query(t, databaseURL, "select count(*) from footfall.events") >= int64(o.count())
-	})
+	follow(t, "rows of accepted events", o.count(), func() int { return countRows(t, databaseURL) })
 	time.Sleep(time.Second)
 	rows := rowsByID(t, databaseURL)
 	for id := range o.accepted {
@@ -175,22 +181,18 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	c := startCluster(t)
 	o := &oracle{url: c.url()}
 	stop := o.load(t.Context())
-	reach := func(n int) {
-		t.Helper()
-		wait(t, time.Minute, fmt.Sprintf("%d accepted events", n), func() bool { return o.count() >= n })
-	}
 	for round := range 4 {
-		reach(150 * (round + 1))
+		o.reach(t, 150*(round+1))
 		c.collector.kill()
 		c.startCollector()
-		reach(150*(round+1) + 75)
+		o.reach(t, 150*(round+1)+75)
 		c.sink.kill()
 		c.startSink()
 	}
 	kafka(t.Context(), t, "kill", "1", "--dir", c.kafkaDir)
-	reach(o.count() + 200) // Kafka away is no reason to refuse an event
+	o.reach(t, o.count()+200) // Kafka away is no reason to refuse an event
 	kafka(t.Context(), t, "start", "1", "--dir", c.kafkaDir)
-	reach(o.count() + 50)
+	o.reach(t, o.count()+50)
 	stop()
 	o.judge(t, c.databaseURL)
 	// With Kafka away they have to end in time too.

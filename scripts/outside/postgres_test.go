@@ -166,7 +166,7 @@ func (s *server) sinkInto(t *testing.T, topic, databaseURL string) *process {
 // rowsAppear waits for the table too.
 func rowsAppear(t *testing.T, databaseURL string, n int64) {
 	t.Helper()
-	wait(t, time.Minute, "the table", func() bool {
+	wait(t, "the table", func() bool {
 		return query(t, databaseURL, "select count(to_regclass('footfall.events'))") == 1
 	})
 	waitForRows(t, databaseURL, n)
@@ -189,7 +189,7 @@ func (s *server) ofAServerThatForgets(t *testing.T) {
 	admin := freePort(t)
 	start(t, "sink", "--brokers", s.brokers, "--topic", "settings", "--group", "settings",
 		"--database-url", straight, "--admin-listen", admin)
-	wait(t, 30*time.Second, "health to name the settings", func() bool {
+	wait(t, "health to name the settings", func() bool {
 		out, _ := run(t, "doctor", "--ready", "--admin", "http://"+admin)
 		return strings.Contains(out, "degraded") && strings.Contains(out, "fsync is off") &&
 			strings.Contains(out, "synchronous_commit is off")
@@ -239,7 +239,7 @@ func (s *server) byTLS(t *testing.T) {
 	wantSays(t, 1, "a name of the server's certificate", "doctor", "--database-url", byAddress+trust)
 	// The same words in a sink's log, which goes on trying.
 	p := s.sinkInto(t, "secret", full)
-	wait(t, 30*time.Second, "the sink to say why", func() bool {
+	wait(t, "the sink to say why", func() bool {
 		return strings.Contains(p.out.String(), "sslrootcert=FILE")
 	})
 }
@@ -254,7 +254,7 @@ func (s *server) alter(t *testing.T, statements ...string) {
 	const loaded = "select (extract(epoch from pg_conf_load_time()) * 1000000)::bigint"
 	before := query(t, straight, loaded)
 	query(t, straight, "select pg_reload_conf()")
-	wait(t, 10*time.Second, "the settings", func() bool { return query(t, straight, loaded) != before })
+	wait(t, "the settings", func() bool { return query(t, straight, loaded) != before })
 }
 
 // byStandby names a standby first, then loses the primary with rows that the standby has not,
@@ -276,9 +276,7 @@ func (s *server) byStandby(t *testing.T) {
 	rowsAppear(t, s.URL("pair", false), 1000)
 	wantSays(t, 1, "put the primary into the database URL", "doctor", "--database-url", onlyStandby)
 
-	wait(t, 20*time.Second, "the standby's rows", func() bool {
-		return query(t, onlyStandby, "select count(*) from footfall.events") == 1000
-	})
+	follow(t, "rows of the standby", 1000, func() int { return countRows(t, onlyStandby) })
 	s.Delay()
 	put(t, client, 1000, 10)
 	rowsAppear(t, s.URL("pair", false), 2000)
@@ -298,7 +296,7 @@ func (s *server) byStandby(t *testing.T) {
 	}
 	s.alter(t, "alter system set default_transaction_read_only = on")
 	put(t, client, 500, 0)
-	wait(t, 30*time.Second, "the refusal", func() bool { return strings.Contains(sink.out.String(), "25006") })
+	wait(t, "the refusal", func() bool { return strings.Contains(sink.out.String(), "25006") })
 	query(t, strings.Replace(both, hosts, first, 1), "select count(pg_promote())")
 	rowsAppear(t, strings.Replace(both, hosts, first, 1), 3000)
 	wantSays(t, 0, "", "audit", "--database-url", standbyFirst)
@@ -342,7 +340,7 @@ server_login_retry = 1
 			t.Logf("pgbouncer printed:\n%s", &log)
 		}
 	})
-	wait(t, 20*time.Second, "pgbouncer", func() bool {
+	wait(t, "pgbouncer", func() bool {
 		c, err := net.Dial("tcp", listen)
 		if err == nil {
 			c.Close()

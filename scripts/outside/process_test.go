@@ -161,7 +161,7 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 	os.Remove(file) // one left by a kill -9 would be taken for the new one
 	u.process = start(t, append([]string{"up", "--data", dir, "--listen", "127.0.0.1:0",
 		"--site-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)...)
-	wait(t, time.Minute, "up.json", func() bool {
+	wait(t, "up.json", func() bool {
 		select {
 		case <-u.done:
 			t.Fatalf("up ended with %v", u.cmd.ProcessState)
@@ -173,12 +173,32 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 	return u
 }
 
-// wait polls until done, and fails the test when that takes longer than limit.
-func wait(t *testing.T, limit time.Duration, what string, done func() bool) {
+// patience is how long nothing may happen. How much a machine does meanwhile is not what is
+// tested: CI's is now and then several times slower than ours.
+const patience = 2 * time.Minute
+
+// wait polls until done.
+func wait(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", limit, what)
+			t.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// follow polls until a number that grows has got as far as want, however long that takes
+// while it does grow.
+func follow(t *testing.T, what string, want int, at func() int) {
+	t.Helper()
+	highest, deadline := at(), time.Now().Add(patience)
+	for highest < want {
+		time.Sleep(20 * time.Millisecond)
+		if now := at(); now > highest {
+			highest, deadline = now, time.Now().Add(patience)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d %s, and none more in %s", highest, want, what, patience)
 		}
 	}
 }
@@ -241,13 +261,17 @@ func first(rows pgx.Rows) any {
 // waitForRows waits until the table has n rows, and checks that it stays so.
 func waitForRows(t *testing.T, databaseURL string, n int64) {
 	t.Helper()
-	count := func() int64 { return query(t, databaseURL, "select count(*) from footfall.events") }
-	wait(t, time.Minute, fmt.Sprintf("%d rows, of which there are %d", n, count()),
-		func() bool { return count() >= n })
+	count := func() int { return countRows(t, databaseURL) }
+	follow(t, "rows", int(n), count)
 	time.Sleep(500 * time.Millisecond)
-	if got := count(); got != n {
+	if got := count(); got != int(n) {
 		t.Errorf("%d rows, want %d", got, n)
 	}
+}
+
+func countRows(t *testing.T, databaseURL string) int {
+	t.Helper()
+	return int(query(t, databaseURL, "select count(*) from footfall.events"))
 }
 
 // freePort returns a loopback address that nobody listens on now.

@@ -5,7 +5,6 @@ package outside
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestReplayBringsRowsBackAndDoublesNone deletes rows and lets the spool send everything
@@ -16,7 +15,7 @@ func TestReplayBringsRowsBackAndDoublesNone(t *testing.T) {
 	c.collector.stop()
 	c.collector = start(t, "collector", "--brokers", c.brokers, "--listen", c.listen,
 		"--admin-listen", "127.0.0.1:0", "--spool", c.spool, "--spool-keep", "1h")
-	wait(t, 30*time.Second, "the collector", func() bool {
+	wait(t, "the collector", func() bool {
 		_, status := run(t, "send", "--collector", c.url(), "--site", "demo", "--n", "1")
 		return status == 0
 	})

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestKafkaWithTLSAndALogin has a collector log in with SCRAM and a sink with PLAIN, both at first
@@ -40,12 +39,12 @@ func TestKafkaWithTLSAndALogin(t *testing.T) {
 	start(t, with("scram-sha-512", "collector", "--listen", listen, "--admin-listen", admin,
 		"--spool", filepath.Join(t.TempDir(), "spool"))...)
 	start(t, with("plain", "sink", "--database-url", databaseURL, "--admin-listen", sinkAdmin)...)
-	wait(t, 30*time.Second, "accepted events", func() bool {
+	wait(t, "accepted events", func() bool {
 		_, status := run(t, "send", "--collector", url, "--site", "demo", "--n", "200")
 		return status == 0
 	})
 	for name, at := range map[string]string{"collector": admin, "sink": sinkAdmin} {
-		wait(t, time.Minute, "the "+name+" to name the login", func() bool {
+		wait(t, "the "+name+" to name the login", func() bool {
 			out, _ := run(t, "doctor", "--ready", "--admin", "http://"+at)
 			return strings.Contains(out, "SASL_AUTHENTICATION_FAILED")
 		})
@@ -55,7 +54,7 @@ func TestKafkaWithTLSAndALogin(t *testing.T) {
 
 	write(string(right))
 	for _, mechanism := range []string{"scram-sha-512", "plain"} {
-		wait(t, time.Minute, "a login with "+mechanism, func() bool {
+		wait(t, "a login with "+mechanism, func() bool {
 			out, _ := run(t, with(mechanism, "doctor")...)
 			return strings.Contains(out, "topic footfall.events with 12 partitions")
 		})

@@ -86,7 +86,7 @@ func TestUpOutlivesItsDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	send(t, "--data", u.dir, "-n", "30") // every one is accepted
-	wait(t, time.Minute, "the database", func() bool {
+	wait(t, "the database", func() bool {
 		conn, err := pgx.Connect(t.Context(), u.DatabaseURL)
 		if err == nil {
 			conn.Close(t.Context())

@@ -46,7 +46,7 @@ const (
 	databaseName   = "footfall" // unless the URL names another
 	connectionsMax = 4
 	selectMax      = 10 * time.Second // for a server that takes writes
-	attemptMax     = time.Minute      // a server that answers nothing holds us no longer
+	commandMax     = time.Minute      // a server that answers nothing holds us no longer
 )
 
 // Options of a Store. Logger and Metrics may be nil.
@@ -73,12 +73,6 @@ type Store struct {
 // that is away is an error. Nothing has to be prepared in the database, and the events
 // need no index but that of _id: ids sort by time. Close the store.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Metrics == nil {
-		o.Metrics = metrics.NewSet()
-	}
 	opts, name, err := configure(o.URL)
 	if err != nil {
 		return nil, err
@@ -87,15 +81,25 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure mongo client: %w", err)
 	}
-	db := client.Database(name)
-	s := &Store{client: client, log: o.Logger, meters: newMeters(o.Metrics),
-		events: db.Collection("events"), positions: db.Collection("positions"),
-		dead: db.Collection("dead_letters")}
+	s := newStore(client, name, o)
 	if err := s.Ping(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func newStore(client *mongo.Client, name string, o Options) *Store {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	db := client.Database(name)
+	return &Store{client: client, log: o.Logger, meters: newMeters(o.Metrics),
+		events: db.Collection("events"), positions: db.Collection("positions"),
+		dead: db.Collection("dead_letters")}
 }
 
 // Ping reports whether a server that takes writes answers.

@@ -22,7 +22,7 @@ func positionID(cluster string, topicID [16]byte, partition int32) string {
 // one gets the offset in starts, in the document that Write compares and sets.
 func (s *Store) Positions(ctx context.Context, cluster, topic string, topicID [16]byte,
 	starts map[int32]int64) (map[int32]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptMax)
+	ctx, cancel := context.WithTimeout(ctx, commandMax)
 	defer cancel()
 	partitions := map[string]int32{}
 	ids := make([]string, 0, len(starts))
@@ -84,6 +84,8 @@ func (s *Store) move(ctx context.Context, b consume.Batch) error {
 				{Key: "$set", Value: bson.D{{Key: "next_offset", Value: p.To}}},
 				{Key: "$currentDate", Value: bson.D{{Key: "moved_at", Value: true}}}})
 	}
+	ctx, cancel := context.WithTimeout(ctx, commandMax)
+	defer cancel()
 	r, err := s.positions.BulkWrite(ctx, moves, options.BulkWrite().SetOrdered(false))
 	switch {
 	case err != nil:

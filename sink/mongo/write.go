@@ -60,10 +60,9 @@ func (c *chunk) reset() { c.buf, c.docs, c.from = c.buf[:0], c.docs[:0], c.from[
 // letter, and then moves its positions. On an error the positions stand where they
 // stood, and some of the records may be stored: the same batch may be written again,
 // and no document comes twice. consume.ErrMoved says that a position is not where the
-// batch begins; what was inserted then is what its owner inserts too.
+// batch begins; what was inserted then is what its owner inserts too. A server has time
+// for each insert, not for the batch: one that is slow would else never be through.
 func (s *Store) Write(ctx context.Context, b consume.Batch) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptMax)
-	defer cancel()
 	started := time.Now()
 	w := &work{Batch: b, refused: map[event.Reason]int64{}, seen: map[event.UUID]struct{}{}}
 	if err := s.store(ctx, w); err != nil {
@@ -168,6 +167,8 @@ func insert(ctx context.Context, to *mongo.Collection, c *chunk) ([]mongo.WriteE
 	if len(c.docs) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, commandMax)
+	defer cancel()
 	_, err := to.InsertMany(ctx, c.docs, options.InsertMany().SetOrdered(false))
 	return perDocument(err), err
 }

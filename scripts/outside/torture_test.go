@@ -41,7 +41,7 @@ func TestTortureFindsEachRecordOnce(t *testing.T) {
 func torture(t *testing.T, figures any, args ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "figures.json")
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "../torture", append(args,
 		"--seed", time.Now().Format("20060102"), "--json", file)...)

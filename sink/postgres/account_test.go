@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,5 +142,41 @@ func TestFoldKeepsTheLedgersGaps(t *testing.T) {
 		from (select partition, count(*) as n, sum(n_in) as n_in from footfall.ledger group by 1) x`)
 	if want := "0: 1 lines 50 in; 1: 5 lines 50 in; 2: 5 lines 50 in"; got != want {
 		t.Errorf("ledger has %s, want %s", got, want)
+	}
+}
+
+// A ledger grows by a line a batch and partition: to add up its old hours must not take a
+// reading of all of it.
+func TestFoldDoesNotReadTheWholeLedger(t *testing.T) {
+	t.Parallel()
+	_, url := open(t)
+	pgtest.Exec(t, url, `insert into footfall.ledger (cluster_id, topic_id, partition, from_offset, to_offset,
+		n_in, n_inserted, n_duplicate, n_dead, committed_at)
+		select 'c1', gen_random_uuid(), 0, n, n + 1, 1, 1, 0, 0, now() - n * interval '1 second'
+		from generate_series(1, 50000) n`)
+	const hour = "date_trunc('hour', now()) - interval '8 days'"
+	pgtest.Exec(t, url, `insert into footfall.ledger (cluster_id, topic_id, partition, from_offset, to_offset,
+		n_in, n_inserted, n_duplicate, n_dead, committed_at)
+		select 'c1', '01020300-0000-0000-0000-000000000000', 0, n, n + 1, 1, 1, 0, 0, `+hour+`
+		from generate_series(1, 3) n`)
+	pgtest.Exec(t, url, "analyze footfall.ledger")
+	c := pgtest.Connect(t, url)
+	defer c.Close(context.Background())
+	tx, err := c.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(t.Context(), "select footfall.fold()"); err != nil {
+		t.Fatal(err)
+	}
+	var whole, lines int
+	if err := tx.QueryRow(t.Context(), `select seq_scan, (select count(*) from footfall.ledger
+		where committed_at = `+hour+`) from pg_stat_xact_user_tables
+		where relid = 'footfall.ledger'::regclass`).Scan(&whole, &lines); err != nil {
+		t.Fatal(err)
+	}
+	if whole != 0 || lines != 1 {
+		t.Errorf("read the whole ledger %d times, left %d lines of an old hour, want 0 and 1", whole, lines)
 	}
 }

@@ -32,7 +32,7 @@ export const clicked = (event) => {
           (DOWNLOAD &&
           (el.hasAttribute("download") ||
             // Of a path or of a query's value: /get?file=report.pdf is a download too.
-            /\.(pdf|exe|zip|mp\d|dmg|txt|mov|7z|msi|iso|t?gz|avi|csv|(doc|xls|ppt)x?|pkg|epub|rpm|rar|apk|deb|wav)([?#&]|$)/i.test(
+            /\.(exe|mov|7z|msi|pdf|zip|dmg|avi|t?gz|mp\d|txt|csv|iso|(doc|xls|ppt)x?|deb|rpm|pkg|apk|epub|rar|wav)([?#&]|$)/i.test(
               url.href,
             ))
             ? "download"

@@ -1,10 +1,10 @@
 // Which page is being looked at, for how long, and how far it was read.
 import { clean, routed } from "./address.js";
 import { add, flush } from "./sender.js";
-import { uuid } from "./uuid.js";
-import { data } from "./rules.js";
 import { encode } from "./batch.js";
+import { data } from "./rules.js";
 import { ENGAGED } from "./limits.js";
+import { uuid } from "./uuid.js";
 
 // page is the fields, globals the properties of each event from now on.
 export const page = {};
@@ -58,8 +58,8 @@ export const leave = (to) => {
     record(
       "leave",
       {
-        engaged_ms: spent,
         props: field,
+        engaged_ms: spent,
         scroll_pct: Math.min(100, (100 * bottom) / document.documentElement.scrollHeight),
       },
       to,

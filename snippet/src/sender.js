@@ -5,10 +5,10 @@
 // The ways: fetch, because content blockers drop beacons while the beacon says true;
 // the pixel when fetch is rejected (a policy, a blocker, no network); the beacon at
 // exit where it is the surer way. What no way brings is held and tried again.
-import { data, endpoint } from "./rules.js";
-import { uuid } from "./uuid.js";
 import { encode } from "./batch.js";
+import { data, endpoint } from "./rules.js";
 import { stored, guard, warn } from "./guard.js";
+import { uuid } from "./uuid.js";
 import { BATCH, CAP, HELD, KEEPALIVE_CAP, PIXEL_CAP, ROUNDS } from "./limits.js";
 
 // core is what extensions are given: the hooks that may change an event or return false, and
@@ -25,14 +25,14 @@ export const body = (batch) =>
   encode({
     site: data.site,
     session_id: data.session && stored(() => (sessionStorage.footfall ||= uuid())),
-    screen_w: screen.width,
     events: batch.map((event) => event.sealed),
+    screen_w: screen.width,
     screen_h: screen.height,
     viewport_h: innerHeight,
     viewport_w: innerWidth,
     snippet_version: VERSION,
-    sent_at: Date.now(),
     consent: core.consent,
+    sent_at: Date.now(),
     webdriver: navigator.webdriver,
   });
 
@@ -91,9 +91,9 @@ export const flush = async (exit) => {
         // A load's event is no status above 399.
         await new Promise((onload, onerror) =>
           Object.assign(new Image(), {
-            onload,
             src: new URL(PIXEL + "?json=" + encodeURIComponent(text), endpoint),
             onerror,
+            onload,
           }),
         )
       : // WebKit loses keepalive requests of a page that goes away; and no blocker takes a
@@ -107,10 +107,10 @@ export const flush = async (exit) => {
           exit && (rounds || !navigator.onLine) && status
         : // A string body is text/plain and no header is ours: no preflight.
           (response = await fetch(endpoint, {
-            method: "post",
+            keepalive: text.length < KEEPALIVE_CAP,
             credentials: "omit",
             body: text,
-            keepalive: text.length < KEEPALIVE_CAP,
+            method: "post",
           })).status;
     if (WARN && status > 399) warn(response?.headers.get("X-Footfall-Reason") || status);
   } catch {

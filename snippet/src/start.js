@@ -1,11 +1,11 @@
 // The snippet on a page: self.footfall, and what it listens to.
-import { focusin, sent, submit, submitted } from "./forms.js";
 import { attend, globals, hide, leave, look, page, record, scroll, view } from "./pages.js";
-import { configure, data, endpoint } from "./rules.js";
-import { clicked } from "./clicks.js";
 import { add, body, core, plan, setConsent } from "./sender.js";
-import { guard, on, patch, stored, warn } from "./guard.js";
+import { focusin, sent, submit, submitted } from "./forms.js";
 import { IDLE, PATIENCE } from "./limits.js";
+import { guard, on, patch, stored, warn } from "./guard.js";
+import { clicked } from "./clicks.js";
+import { configure, data, endpoint } from "./rules.js";
 
 // start makes self.footfall and begins to count once the page is seen: a prerendered
 // page or a tab that is never opened is no visit. Until then what would be an event is kept.
@@ -25,15 +25,15 @@ export const start = (tag) => {
   const api = (self.footfall = Object.assign(
     keep((name, props, fields) => name && record("custom", { ...fields, name, props })),
     {
-      use: keep((extension) =>
-        extension(Object.assign(core, { leave, endpoint, body, record, add, data })),
-      ),
+      set: (props) => Object.assign(globals, props),
       off(on = 1) {
         stored(() => (localStorage.footfall_off = on || ""));
         setConsent("no");
       },
       identify: (id) => (page.user_id = id),
-      set: (props) => Object.assign(globals, props),
+      use: keep((extension) =>
+        extension(Object.assign(core, { leave, endpoint, body, record, add, data })),
+      ),
       page: keep(view),
       consent: setConsent,
     },
@@ -62,22 +62,22 @@ export const start = (tag) => {
     }
     on({
       blur: attend,
-      visibilitychange: look,
-      ...(FORMS && { submit: submitted }),
-      focus: attend,
-      ...(SPA && { popstate: look }),
+      // pagehide and hidden both: older Safari leaves out one of them. Never unload,
+      // it keeps the page out of the back/forward cache.
+      pagehide: hide,
       scroll,
+      online: plan,
+      ...(CLICKS && { click: clicked }),
+      focus: attend,
       ...(BFCACHE && {
         // A page that comes back is a pageview, with the referrer it had.
         pageshow: (event) => event.persisted && page.url && view(null, page.referrer),
       }),
-      online: plan,
-      ...(FORMS && { focusin }),
-      ...(CLICKS && { click: clicked }),
-      // pagehide and hidden both: older Safari leaves out one of them. Never unload,
-      // it keeps the page out of the back/forward cache.
-      pagehide: hide,
       ...(CLICKS && { auxclick: clicked }),
+      ...(FORMS && { focusin }),
+      ...(FORMS && { submit: submitted }),
+      ...(SPA && { popstate: look }),
+      visibilitychange: look,
     });
     if (SPA) {
       // What both tell of is counted once. An element with id="navigation" has this name too.

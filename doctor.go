@@ -176,26 +176,25 @@ func (c *doctorCmd) kafka(ctx context.Context, p *program) (string, error) {
 
 // positions says which partitions wait for a person.
 func (c *doctorCmd) positions(ctx context.Context, p *program, store *postgres.Store) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cluster, err := c.cluster()
 	if err != nil {
 		return "", err
 	}
 	o := consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}
-	r, err := consume.Check(ctx, o)
+	r, err := consume.Check(asking, o)
 	if err != nil {
 		return "", err
 	}
-	next, err := positionsOf(ctx, store, r)
+	next, err := positionsOf(asking, store, r)
 	if err != nil {
 		return "", err
 	}
-	stands, err := standing(ctx, store, o, r, next)
-	if err != nil {
+	found := &positions{store: store, kafka: o, topic: r, next: next}
+	if err := found.standing(ctx); err != nil {
 		return "", err
 	}
-	found := &positions{store, r, next, stands}
 	var waiting []string
 	behind := int64(0)
 	for _, t := range r.Partitions {

@@ -35,9 +35,10 @@ func (c *positionsCmd) Validate() error {
 // positions is the topic as Kafka has it, with what is stored of it.
 type positions struct {
 	store  *postgres.Store
+	kafka  consume.Options
 	topic  *consume.Report
 	next   map[int32]postgres.Position
-	stands map[int32]string // why, see standing
+	stands map[int32]standstill // see standing
 }
 
 // look opens the database; close the store.
@@ -49,17 +50,14 @@ func (c *positionsCmd) look(ctx context.Context, p *program) (*positions, error)
 	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	found := &positions{}
-	o := consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}
-	if found.topic, err = consume.Check(asking, o); err != nil {
+	found.kafka = consume.Options{Kafka: cluster, Topic: c.Topic, Logger: p.log}
+	if found.topic, err = consume.Check(asking, found.kafka); err != nil {
 		return nil, err
 	}
 	if found.store, err = c.open(ctx, p); err != nil {
 		return nil, err
 	}
-	if found.next, err = positionsOf(ctx, found.store, found.topic); err == nil {
-		found.stands, err = standing(asking, found.store, o, found.topic, found.next)
-	}
-	if err != nil {
+	if found.next, err = positionsOf(ctx, found.store, found.topic); err != nil {
 		found.store.Close()
 		return nil, err
 	}
@@ -98,47 +96,60 @@ func stopped(t consume.Partition, next int64) string {
 // A sink tells why it stopped only as long as it runs; that one stands still anybody sees.
 const standsAfter = time.Minute
 
-// standing says which positions have records behind them that came standsAfter ago, and
+// standstill is a position that stands still, or may.
+type standstill struct{ state, why string }
+
+// standing finds the positions that have records behind them that came standsAfter ago, and
 // have not moved since: no sink runs, or it waits, perhaps for a person. Those that are
-// stopped are left out.
-func standing(ctx context.Context, store *postgres.Store, o consume.Options, topic *consume.Report,
-	next map[int32]postgres.Position) (map[int32]string, error) {
-	old, err := consume.OffsetsAt(ctx, o, time.Now().Add(-standsAfter))
+// stopped are left out. What the database does not tell is no reason to say nothing of the
+// others.
+func (f *positions) standing(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	old, err := consume.OffsetsAt(asking, f.kafka, time.Now().Add(-standsAfter))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stands := map[int32]string{}
-	for _, t := range topic.Partitions {
-		at, read := next[t.Partition]
+	f.stands = map[int32]standstill{}
+	for _, t := range f.topic.Partitions {
+		at, read := f.next[t.Partition]
 		if until, answers := old[t.Partition]; read && answers && at.Next < until && stopped(t, at.Next) == "" {
-			stands[t.Partition] = ""
+			f.stands[t.Partition] = standstill{}
 		}
 	}
-	if len(stands) == 0 {
-		return stands, nil
+	if len(f.stands) == 0 {
+		return nil
 	}
-	stood, err := store.Stood(ctx, topic.ClusterID, topic.TopicID)
-	if err != nil {
-		return nil, err
+	stood, err := f.store.Stood(ctx, f.topic.ClusterID, f.topic.TopicID)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	for p := range stands {
+	for p := range f.stands {
 		since, moved := stood[p]
-		if moved && since < standsAfter {
-			delete(stands, p)
-			continue
-		}
-		long := "not moved for long"
 		switch {
-		case moved:
-			long = "not moved for " + since.Round(time.Second).String()
-		case next[p].Next == next[p].First:
-			long = "never moved"
+		case err != nil:
+			f.stands[p] = standstill{"not known", fmt.Sprintf("partition %d: older records wait at the position %d, "+
+				"and since when it has not moved is not known: %v", p, f.next[p].Next, err)}
+		case moved && since < standsAfter:
+			delete(f.stands, p)
+		default:
+			f.stands[p] = standstill{"stands still", stoodWhy(f.next[p], since, moved)}
 		}
-		stands[p] = fmt.Sprintf("partition %d: the position %d has %s, and older records wait there: the log and /health/ready "+
-			"of the sink say why, if one runs; a batch that cannot be read is skipped by "+
-			"footfall positions resume --partition %d --at the offset behind it", p, next[p].Next, long, p)
 	}
-	return stands, nil
+	return nil
+}
+
+func stoodWhy(at postgres.Position, since time.Duration, moved bool) string {
+	long := "not moved for long"
+	switch {
+	case moved:
+		long = "not moved for " + since.Round(time.Second).String()
+	case at.Next == at.First:
+		long = "never moved"
+	}
+	return fmt.Sprintf("partition %d: the position %d has %s, and older records wait there: the log and /health/ready "+
+		"of the sink say why, if one runs; a batch that cannot be read is skipped by "+
+		"footfall positions resume --partition %[1]d --at the offset behind it", at.Partition, at.Next, long)
 }
 
 // waiting says why a partition does not go on, "" when it does or was never read.
@@ -147,7 +158,7 @@ func (f *positions) waiting(t consume.Partition) string {
 	if !read {
 		return ""
 	}
-	return cmp.Or(stopped(t, next.Next), f.stands[t.Partition])
+	return cmp.Or(stopped(t, next.Next), f.stands[t.Partition].why)
 }
 
 type positionsLsCmd struct{}
@@ -159,6 +170,9 @@ func (*positionsLsCmd) Run(ctx context.Context, c *positionsCmd, p *program) err
 		return err
 	}
 	defer found.store.Close()
+	if err := found.standing(ctx); err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PARTITION\tPOSITION\tLOG START\tLOG END\tBEHIND\tSTATE")
 	var told error
@@ -170,8 +184,8 @@ func (*positionsLsCmd) Run(ctx context.Context, c *positionsCmd, p *program) err
 			switch {
 			case stopped(t, next.Next) != "":
 				behind, state, told = t.End-max(next.Next, t.Start), "stopped", errTold
-			case found.stands[t.Partition] != "":
-				state, told = "stands still", errTold
+			case found.stands[t.Partition].state != "":
+				state, told = found.stands[t.Partition].state, errTold
 			}
 		}
 		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", t.Partition, position, t.Start, t.End, max(behind, 0), state)

@@ -140,6 +140,17 @@ func TestAPartitionThatStandsStillIsNotOK(t *testing.T) {
 	wantText(t, s.run(exitProblem, "doctor"), "BAD positions", never, stood)
 }
 
+// Since when a position stands may not be found.
+// Neither listing nor moving positions depends on it.
+func TestPositionsAreListedWithoutKnowingSinceWhenTheyStand(t *testing.T) {
+	s := newReadAt(t, time.Now().Add(-time.Hour), map[int32]int64{0: 2, 1: 10})
+	pgtest.Exec(t, s.url, "alter table footfall.ledger rename column committed_at to at_some_time")
+	wantText(t, s.run(exitProblem, "positions ls"), "0 2 0 10 8 not known", "1 10 0 10 0 ok",
+		"partition 0: older records wait at the position 2, and since when it has not moved is not known: read when")
+	wantText(t, s.run(exitProblem, "doctor"), "BAD positions", "is not known")
+	wantText(t, s.run(exitOK, "positions resume --partition 0 --at 5"), "goes on at 5")
+}
+
 func TestResumeMovesNothingThatIsNotStopped(t *testing.T) {
 	s := newRead(t, map[int32]int64{0: 2})
 	wantText(t, s.run(exitProblem, "positions resume --partition 0"), "it is not stopped by a loss: its position 2 is in the log")

@@ -85,12 +85,13 @@ func (s *Store) ensureDays(ctx context.Context, days []int64) error {
 	return nil
 }
 
-// forgetDays makes the next batch look again which partitions there are: somebody may
-// have dropped one.
+// forgetDays makes the next batch, or tidy, look again which partitions there are: somebody
+// may have dropped one.
 func (s *Store) forgetDays() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.days)
+	s.daysFrom = time.Time{}
 }
 
 // makeDay makes one partition, and reports 0 when it could not now but rows may go

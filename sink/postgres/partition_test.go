@@ -310,7 +310,7 @@ func TestABatchOfManyDaysDoesNotWaitForEach(t *testing.T) {
 	if _, err := c.Exec(t.Context(), "commit"); err != nil {
 		t.Fatal(err)
 	}
-	s.daysFrom = time.Time{} // once the pause is over
+	s.forgetDays() // as tidy does, sooner than the pause
 	later := at(today().AddDate(0, 0, -150))
 	write(t, s, part(0, 90, encoded(later)...))
 	if home := homeOf(t, url, later); home != partitionName(dayOf(later.OccurredAt)) {

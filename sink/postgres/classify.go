@@ -81,7 +81,6 @@ var policy = map[string]action{
 	// raise them when a row is stored.
 	"02": isolate, // no data
 	"09": isolate, // triggered action
-	"0A": isolate, // not supported: to move a row to another day
 	"20": isolate, // case not found
 	"21": isolate, // cardinality
 	"27": isolate, // triggered data change
@@ -139,10 +138,14 @@ func classify(err error) action {
 	switch {
 	case pg.Code == "57014" && strings.Contains(pg.Message, "COPY from stdin failed"):
 		return isolate // the client could not encode a row
+	case pg.Code == "0A000":
+		return unsupported(pg)
 	case pg.Code == "23514" && pg.ConstraintName == "" && pg.TableName != "":
-		return partition // "no partition of relation found for row"; what a trigger raises names no table
-	case pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery":
-		return again // "cached plan must not change result type"
+		// "no partition of relation found for row": a trigger's raise names no table.
+		if pg.SchemaName == "footfall" && strings.HasPrefix(pg.TableName, "events") {
+			return partition
+		}
+		return blocked // of a table that a trigger writes into
 	case len(pg.Code) != 5:
 		return wait
 	}
@@ -152,6 +155,19 @@ func classify(err error) action {
 		}
 	}
 	return isolate
+}
+
+// unsupported tells by the place in the server's source what 0A000 is about.
+func unsupported(pg *pgconn.PgError) action {
+	switch pg.Routine {
+	case "RevalidateCachedQuery":
+		return again // "cached plan must not change result type"
+	case "ExecBRInsertTriggers", "exec_stmt_raise":
+		return isolate // a trigger moves the row to another day, or says so of it
+	case "DoCopy":
+		return stage // row level security, under which COPY takes nothing
+	}
+	return blocked // the statement: a rule on the table
 }
 
 // actionOf is classify, except that an error of something else than storing rows

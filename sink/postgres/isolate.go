@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,9 +11,6 @@ import (
 // stored behind a savepoint of its own takes a place in the server's lock table,
 // which all sessions share.
 const isolateMax = 500
-
-// errSlow is about runs that each took less than a statement may, and too long together.
-var errSlow = errors.New("looking for bad rows takes too long")
 
 // isolateRows stores the staged rows of the numbers [from, to) run by run. A run that the
 // database refuses is halved, until a bad row stands alone and becomes a dead letter. It
@@ -29,8 +24,8 @@ func isolateRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to 
 	for len(runs) > 0 {
 		from, to := runs[len(runs)-1][0], runs[len(runs)-1][1]
 		runs = runs[:len(runs)-1]
-		if time.Now().After(w.late) {
-			return &rowsError{errSlow, nil}
+		if err := w.slow(); err != nil {
+			return err
 		}
 		err := storeRun(ctx, tx, w, rows, from, to)
 		next := "rollback to savepoint good"

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -164,4 +165,23 @@ func TestRowsThatATriggerMakesImpossibleAreDeadLetters(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A rule on the table makes ON CONFLICT impossible, for good rows and bad: the batch waits for a
+// person instead of becoming dead letters.
+func TestARuleOnTheTableIsNoFaultOfRows(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	pgtest.Exec(t, url, `alter table footfall.events add check (title <> 'bad');
+		create rule only_append as on update to footfall.events do instead nothing`, pgx.QueryExecModeSimpleProtocol)
+	p := part(0, 0, encoded(titled("a", "bad", "b", "bad", "c", "bad", "bad", "bad", "d", "e", "f")...)...)
+	err := s.Write(t.Context(), batch(p))
+	if fault, ok := errors.AsType[*Fault](err); !ok || fault.Pause() != pauseLong || !strings.Contains(err.Error(), "rules") {
+		t.Errorf("got %v", err)
+	}
+	wantCounts(t, url, counts{})
+	pgtest.Exec(t, url, "drop rule only_append on footfall.events")
+	write(t, s, p)
+	wantCounts(t, url, counts{rows: 6, in: 11, inserted: 6, dead: 5, letters: 5})
 }

@@ -50,7 +50,7 @@ func (s *Store) Stood(ctx context.Context, cluster string, topicID event.UUID) (
 	ctx, cancel := s.ask(ctx)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `select partition, clock_timestamp() - max(committed_at)
-		from (select * from footfall.ledger order by id desc limit $3) recent
+		from (select * from footfall.ledger order by committed_at desc limit $3) recent
 		where cluster_id = $1 and topic_id = $2 group by 1`, cluster, [16]byte(topicID), newest)
 	if err != nil {
 		return nil, fmt.Errorf("read when positions moved: %w", needs(err, roleReader))
@@ -94,6 +94,10 @@ func (s *Store) Skip(ctx context.Context, p Position, to int64) error {
 func (s *Store) Restart(ctx context.Context, p Position, start int64) error {
 	former := p.Cluster + " until " + time.Now().UTC().Format(time.RFC3339)
 	err := s.movePosition(ctx, p, p.Next, func(tx pgx.Tx) error {
+		// Not beside footfall.fold(), whose new lines the update of the ledger would not see.
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7381240860009000036)"); err != nil {
+			return err
+		}
 		for _, table := range []string{"ledger", "dead_letters", "sink_offsets"} {
 			_, err := tx.Exec(ctx, `update footfall.`+table+` set cluster_id = $4
 				where cluster_id = $1 and topic_id = $2 and partition = $3`,

@@ -1,10 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"footfall/event"
 	"footfall/sink/consume"
@@ -102,5 +105,33 @@ func TestStoodReadsTheNewestLines(t *testing.T) {
 		from generate_series(1, $1::int) i`, newest)
 	if stood, err = s.Stood(t.Context(), "c1", topicID); err != nil || len(stood) != 0 {
 		t.Errorf("behind %d newer lines positions stood %v, %v", newest, stood, err)
+	}
+}
+
+// Lines that fold() puts in the place of others must not stay with the log that is read now.
+func TestARestartWaitsForFolding(t *testing.T) {
+	t.Parallel()
+	s, url, _ := busy(t)
+	p := positionOf(t, s, 0)
+	pgtest.Exec(t, url, `update footfall.ledger set committed_at = date_trunc('hour', committed_at) - interval '8 days'`)
+	c := pgtest.Connect(t, url)
+	defer c.Close(context.Background())
+	if _, err := c.Exec(t.Context(), "begin; select footfall.fold()", pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	restarted := make(chan error, 1)
+	go func() { restarted <- s.Restart(context.Background(), p, 0) }()
+	for !pgtest.Get[bool](t, url, `select exists (select from pg_locks where not granted
+		and database = (select oid from pg_database where datname = current_database()))`) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := c.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	if n := pgtest.Get[int](t, url, `select count(*) from footfall.ledger where partition = 0 and cluster_id not like '% until %'`); n != 0 {
+		t.Errorf("%d lines of the former log stay with the new one", n)
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 // sift returns the rows whose event is not in the table, in their order, and makes the
 // others stored, which settle counts as duplicates.
-func sift(ctx context.Context, tx pgx.Tx, table string, rows []*row) ([]*row, error) {
-	absent, err := absentRows(ctx, tx, table, rows)
+func sift(ctx context.Context, tx pgx.Tx, w *work, rows []*row) ([]*row, error) {
+	absent, err := absentRows(ctx, tx, w, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -31,9 +31,12 @@ func sift(ctx context.Context, tx pgx.Tx, table string, rows []*row) ([]*row, er
 // absentRows returns those of rows whose event is not in the table, in their order, which
 // is that of the id. It asks for a day at a time, which is a partition: the lookup then locks
 // none but those that the insert locks, and the default one.
-func absentRows(ctx context.Context, tx pgx.Tx, table string, rows []*row) ([]*row, error) {
+func absentRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row) ([]*row, error) {
 	var list []*row
 	for len(rows) > 0 {
+		if err := w.slow(); err != nil {
+			return nil, err
+		}
 		day := dayOf(rows[0].id.Time())
 		var ids [][16]byte
 		var times []time.Time
@@ -47,7 +50,7 @@ func absentRows(ctx context.Context, tx pgx.Tx, table string, rows []*row) ([]*r
 		// A subquery and no join, which could read the whole day for a few rows.
 		err := tx.QueryRow(ctx, `select coalesce(array_agg(n order by n), '{}')
 			from unnest($1::uuid[], $2::timestamptz[]) with ordinality x (id, at, n)
-			where (select true from `+table+` e where e.occurred_at = x.at and e.event_id = x.id
+			where (select true from `+w.place.table()+` e where e.occurred_at = x.at and e.event_id = x.id
 				and e.occurred_at >= $3 and e.occurred_at < $4) is null`,
 			ids, times, dayStart(day), dayStart(day+1)).Scan(&absent)
 		if err != nil {

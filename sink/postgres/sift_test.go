@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"footfall/event"
 	"footfall/sink/postgres/pgtest"
 )
 
@@ -168,4 +169,26 @@ func TestABatchWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
 	if sink.meters.byAction[smaller].Get() == 0 {
 		t.Error("the look for 20 rows of 10 ms each fits into 120 ms")
 	}
+}
+
+// So is one whose look takes no statement too long, and all of them together.
+func TestABatchOfManyDaysWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
+	t.Parallel()
+	s, url := open(t)
+	own(t, s, 0)
+	var list []*event.Event
+	for day := range 20 {
+		list = append(list, events(5, today().AddDate(0, 0, -day))...)
+	}
+	write(t, s, part(0, 0, encoded(list...)...))
+	pgtest.Exec(t, url, `create function public.slow(t timestamptz) returns boolean language plpgsql as
+			$$ begin perform pg_sleep(0.02); return true; end $$;
+		alter table footfall.events enable row level security;
+		create policy slow on footfall.events using (public.slow(occurred_at)) with check (true)`,
+		pgx.QueryExecModeSimpleProtocol)
+	sink := openAt(t, member(t, url, "footfall_ingest"))
+	sink.limits.statement, sink.limits.task = 500*time.Millisecond, 1500*time.Millisecond
+	sink.detour.begin(sifted)
+	write(t, sink, part(0, 100, encoded(list...)...)) // 2 s; a look of a day 0.1 s
+	wantCounts(t, url, counts{rows: 100, in: 200, inserted: 100, duplicate: 100})
 }

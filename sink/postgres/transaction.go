@@ -124,6 +124,9 @@ func storeRows(ctx context.Context, tx pgx.Tx, w *work) error {
 	}
 	// The duplicate of a refused row may be a good one: it gets its turn too.
 	for turn := 0; len(rows) > 0; turn, rows = turn+1, w.live() {
+		if err := w.slow(); err != nil {
+			return err
+		}
 		if err := stageRows(ctx, tx, rows, turn > 0); err != nil {
 			return fmt.Errorf("stage %d events: %w", len(rows), err)
 		}
@@ -141,7 +144,7 @@ func storeDirect(ctx context.Context, tx pgx.Tx, w *work, rows []*row) error {
 	}
 	if w.path == sifted {
 		var err error
-		if rows, err = sift(ctx, tx, w.place.table(), rows); err != nil || len(rows) == 0 {
+		if rows, err = sift(ctx, tx, w, rows); err != nil || len(rows) == 0 {
 			return err
 		}
 	}
@@ -173,7 +176,7 @@ func storeRun(ctx context.Context, tx pgx.Tx, w *work, rows []*row, from, to int
 				missing = append(missing, r)
 			}
 		}
-		n, err := refuseLeftOut(ctx, tx, w.place.table(), missing)
+		n, err := refuseLeftOut(ctx, tx, w, missing)
 		if err != nil {
 			return err
 		}

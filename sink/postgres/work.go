@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -165,6 +166,18 @@ func (w *work) restart() {
 		}
 		w.rows[i].inserted = false
 	}
+}
+
+// errSlow is about statements that each took less than one may, and too long together.
+var errSlow = errors.New("finding what is stored, or what is bad, takes too long")
+
+// slow returns an error that halves the batch once this attempt has lasted too long. Between
+// statements that are many where rows are of many days, or bad.
+func (w *work) slow() error {
+	if w.late.IsZero() || time.Now().Before(w.late) {
+		return nil
+	}
+	return &rowsError{errSlow, nil}
 }
 
 func (w *work) partitions() []int32 {

@@ -17,18 +17,8 @@ var errJoining = errors.New("no answer yet")
 func (s *session) OnGroupManageError(err error) {
 	<-s.ready
 	err = s.explain(err)
-	s.noteGroup(err)
+	s.note(&s.group, err)
 	s.o.Logger.Warn("group is not joined", "group", s.o.Group, "err", err)
-}
-
-// noteGroup notes why the group is not joined, unless the session is over: a client that did
-// not end in time may tell of itself when another session has joined.
-func (s *session) noteGroup(err error) {
-	select {
-	case <-s.over:
-	default:
-		s.note(&s.group, err)
-	}
 }
 
 // explain adds to an error of joining what a person can do, where that is known.
@@ -43,6 +33,6 @@ func (s *session) explain(err error) error {
 // Only where none has is that all; else assigned has to find out where they begin.
 func (s *session) joined(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
 	if len(topics[s.o.Topic]) == 0 {
-		s.noteGroup(nil)
+		s.note(&s.group, nil)
 	}
 }

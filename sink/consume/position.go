@@ -22,7 +22,7 @@ func (s *session) assigned(ctx context.Context, offsets map[string]map[int32]kgo
 	for failures := 0; ; failures++ {
 		start, err := s.load(ctx, s.runsOf(partitions))
 		if err == nil {
-			s.noteGroup(nil)
+			s.note(&s.group, nil)
 			s.note(&s.writing, nil)
 			begin := make(map[int32]kgo.Offset, len(start))
 			for p, at := range start {

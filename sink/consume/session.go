@@ -56,7 +56,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err := s.identify(ctx); err != nil {
 		return err
 	}
-	s.noteGroup(errJoining)
+	s.note(&s.group, errJoining)
 	var err error
 	s.client, err = c.o.client(
 		kgo.ConsumerGroup(c.o.Group),
@@ -87,6 +87,16 @@ func (c *Consumer) session(ctx context.Context) error {
 	monitoring.Wait()
 	s.leave()
 	return err
+}
+
+// note is that of the Consumer until the session is over: a client that did not end in time may
+// tell of itself when another session goes on.
+func (s *session) note(which *error, err error) {
+	select {
+	case <-s.over:
+	default:
+		s.Consumer.note(which, err)
+	}
 }
 
 func (s *session) identify(ctx context.Context) error {

@@ -131,11 +131,11 @@ func bundle(entry string, words map[string]string, format api.Format) ([]byte, e
 }
 
 // block makes a block of what is a function called at once: its names are no globals either, and
-// it is shorter. One that declares more by var below stays a function.
+// it is shorter. One that declares by var or function below stays one: such names would be globals.
 func block(body []byte) []byte {
 	inner, ok := bytes.CutPrefix(body, []byte("(()=>{var "))
 	inner, end := bytes.CutSuffix(inner, []byte("})()"))
-	if !ok || !end || bytes.Contains(inner, []byte("var ")) {
+	if !ok || !end || bytes.Contains(inner, []byte("var ")) || bytes.Contains(inner, []byte("function ")) {
 		return body
 	}
 	return slices.Concat([]byte("{let "), inner, []byte("}"))

@@ -116,19 +116,16 @@ var policy = map[string]action{
 // or by an operator's hand is ever taken for a bad row. A code that PostgreSQL does not
 // have is one that a trigger or a constraint's function raises: about a row.
 func classify(err error) action {
-	if errors.Is(err, consume.ErrMoved) {
+	switch {
+	case errors.Is(err, consume.ErrMoved):
 		return moved
-	}
-	if errors.Is(err, errLeftOut) {
+	case errors.Is(err, errLeftOut):
 		return stage // which tells the rows that are left out from those that are there
-	}
-	if errors.Is(err, errOtherType) {
+	case errors.Is(err, errOtherType):
 		return stage // from where the server converts
-	}
-	if errors.Is(err, errOtherKey) {
+	case errors.Is(err, errOtherKey):
 		return blocked
-	}
-	if errors.Is(err, errSlow) {
+	case errors.Is(err, errSlow):
 		return smaller
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
@@ -168,6 +165,12 @@ func unsupported(pg *pgconn.PgError) action {
 		return stage // row level security, under which COPY takes nothing
 	}
 	return blocked // the statement: a rule on the table
+}
+
+// hasState reports whether an error is the server's with this SQLSTATE.
+func hasState(err error, code string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == code
 }
 
 // actionOf is classify, except that an error of something else than storing rows

@@ -112,8 +112,7 @@ func needs(err error, roles ...string) error {
 }
 
 func noRight(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "42501"
+	return hasState(err, "42501")
 }
 
 func advice(err error) string {

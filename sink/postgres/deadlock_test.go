@@ -52,14 +52,14 @@ func TestADeadlockEndsInOneRowEach(t *testing.T) {
 	wantCounts(t, url, counts{rows: 2, in: 2, duplicate: 2})
 }
 
-// awaitLock waits until a session of the database waits for another's transaction.
+// awaitLock waits until a session of the database waits for another's lock, or transaction.
 func awaitLock(t *testing.T, url string) {
 	t.Helper()
 	c := pgtest.Connect(t, url)
 	defer c.Close(context.Background())
 	for n := 0; n == 0; {
 		if err := c.QueryRow(t.Context(), `select count(*) from pg_stat_activity
-			where datname = current_database() and wait_event = 'transactionid'`).Scan(&n); err != nil {
+			where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 	}

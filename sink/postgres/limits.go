@@ -47,8 +47,8 @@ func (s *Store) within(ctx context.Context, do func(context.Context) error) erro
 // behind a pooler too; a stopped sink must not keep its lock on the positions for ever.
 //
 // While the server waits for data, in COPY or between two messages, or for an answer to be
-// read, it acts on none of these. There keepalives end a session whose host is gone, within a minute, and
-// endStalled one whose host answers for a process that does not.
+// read, it acts on none of these. There keepalives end a session whose host is gone, within a
+// minute, and endStalled one whose host answers for a process that does not.
 func (l limits) settings() string {
 	return fmt.Sprintf(`select set_config('statement_timeout', '%d', true),
 		set_config('lock_timeout', '%d', true),

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"footfall/event"
 )
@@ -101,7 +100,7 @@ func (s *Store) makeDay(ctx context.Context, day int64) (dayState, error) {
 	name := partitionName(day)
 	var state string
 	err := s.pool.QueryRow(ctx, "select footfall.make_day($1)", dayStart(day)).Scan(&state)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" {
+	if lockTimeout(err) {
 		s.log.Warn("partition waits: footfall.events_default is in use", "partition", name)
 		return 0, nil
 	}

@@ -121,10 +121,7 @@ func TestARestartWaitsForFolding(t *testing.T) {
 	}
 	restarted := make(chan error, 1)
 	go func() { restarted <- s.Restart(context.Background(), p, 0) }()
-	for !pgtest.Get[bool](t, url, `select exists (select from pg_locks where not granted
-		and database = (select oid from pg_database where datname = current_database()))`) {
-		time.Sleep(10 * time.Millisecond)
-	}
+	awaitLock(t, url)
 	if _, err := c.Exec(t.Context(), "commit"); err != nil {
 		t.Fatal(err)
 	}

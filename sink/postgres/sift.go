@@ -2,12 +2,10 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // sift returns the rows whose event is not in the table, in their order, and makes the
@@ -62,10 +60,4 @@ func absentRows(ctx context.Context, tx pgx.Tx, w *work, rows []*row) ([]*row, e
 		rows = rows[len(ids):]
 	}
 	return list, nil
-}
-
-// keyTaken reports whether a unique index refused a row.
-func keyTaken(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "23505"
 }

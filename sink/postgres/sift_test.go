@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,12 @@ func TestATriggerThatChangesTheKeyIsSaid(t *testing.T) {
 	wantCounts(t, url, counts{rows: 3, in: 3, inserted: 3})
 }
 
+// slowToRead has each row that a sink reads take so many seconds.
+const slowToRead = `create function public.slow(t timestamptz) returns boolean language plpgsql as
+		$$ begin perform pg_sleep(%g); return true; end $$;
+	alter table footfall.events enable row level security;
+	create policy slow on footfall.events using (public.slow(occurred_at)) with check (true)`
+
 // The look takes its time, too: a batch for which it takes too long is halved like others.
 func TestABatchWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
 	t.Parallel()
@@ -155,12 +162,7 @@ func TestABatchWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
 	own(t, s, 0)
 	list := encoded(events(40, today())...)
 	write(t, s, part(0, 0, list[:20]...))
-	// To read a row takes a sink 10 ms.
-	pgtest.Exec(t, url, `create function public.slow(t timestamptz) returns boolean language plpgsql as
-			$$ begin perform pg_sleep(0.01); return true; end $$;
-		alter table footfall.events enable row level security;
-		create policy slow on footfall.events using (public.slow(occurred_at)) with check (true)`,
-		pgx.QueryExecModeSimpleProtocol)
+	pgtest.Exec(t, url, fmt.Sprintf(slowToRead, 0.01), pgx.QueryExecModeSimpleProtocol)
 	sink := openAt(t, member(t, url, "footfall_ingest"))
 	sink.limits.statement = 120 * time.Millisecond
 	sink.detour.begin(sifted)
@@ -181,11 +183,7 @@ func TestABatchOfManyDaysWhoseKeysAreSlowToFindIsHalved(t *testing.T) {
 		list = append(list, events(5, today().AddDate(0, 0, -day))...)
 	}
 	write(t, s, part(0, 0, encoded(list...)...))
-	pgtest.Exec(t, url, `create function public.slow(t timestamptz) returns boolean language plpgsql as
-			$$ begin perform pg_sleep(0.02); return true; end $$;
-		alter table footfall.events enable row level security;
-		create policy slow on footfall.events using (public.slow(occurred_at)) with check (true)`,
-		pgx.QueryExecModeSimpleProtocol)
+	pgtest.Exec(t, url, fmt.Sprintf(slowToRead, 0.02), pgx.QueryExecModeSimpleProtocol)
 	sink := openAt(t, member(t, url, "footfall_ingest"))
 	sink.limits.statement, sink.limits.task = 500*time.Millisecond, 1500*time.Millisecond
 	sink.detour.begin(sifted)

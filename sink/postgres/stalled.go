@@ -2,16 +2,12 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // lockTimeout reports whether an error says that another's lock was not to be had in time.
 func lockTimeout(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "55P03"
+	return hasState(err, "55P03")
 }
 
 // endStalled ends the sessions that hold one of these positions and are past all time for

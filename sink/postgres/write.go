@@ -90,7 +90,7 @@ func (s *Store) goOn(w *work, act action, err error) bool {
 	case stage, isolate:
 		if act == stage && w.path < staged {
 			// A key that was stored beside us since the look shows at COPY once more.
-			if w.path == direct && keyTaken(err) {
+			if w.path == direct && hasState(err, "23505") {
 				w.path = sifted
 			} else {
 				w.path = staged
